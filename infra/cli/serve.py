@@ -1,0 +1,54 @@
+"""`millstream serve ingest|query`: one service in the foreground."""
+
+import typer
+
+from infra.runtime.logging import configure_logging
+from infra.runtime.settings import Settings
+from infra.runtime.telemetry import start_telemetry, traced, traced_ingest
+
+app = typer.Typer(name="serve", help="Run one service in the foreground; `up` runs all of them.", no_args_is_help=True)
+
+
+@app.command()
+def ingest() -> None:
+    """Serve the doors on the main port and every documented port until SIGINT or SIGTERM."""
+    import uvloop
+
+    from ingest.service import run_ingest
+    from schemas.surfaces import SURFACES
+
+    settings = Settings()
+    configure_logging(settings, "ingest")
+    stop = start_telemetry(settings, "millstream-ingest")
+    doors = sorted({path for surface in SURFACES for path in surface.doors})
+    try:
+        uvloop.run(run_ingest(settings, traced_ingest(doors)))
+    finally:
+        stop()
+
+
+@app.command()
+def query() -> None:
+    """Serve reads, definitions and the live connection on the query port until SIGINT or SIGTERM."""
+    import uvicorn
+
+    from query_api.app import create_app
+
+    settings = Settings()
+    configure_logging(settings, "query")
+    stop = start_telemetry(settings, "millstream-query")
+    try:
+        uvicorn.run(
+            traced(create_app(settings)),
+            host=settings.host,
+            port=settings.port.query,
+            loop="uvloop",
+            http="httptools",
+            log_config=None,
+            access_log=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=10,
+            server_header=False,
+        )
+    finally:
+        stop()

@@ -1,0 +1,58 @@
+"""Logs of every process: text for people or JSON lines, on stderr, with secrets blanked out."""
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Final
+
+import structlog
+from structlog.typing import Processor
+
+from infra.runtime.settings import Settings
+
+HIDDEN: Final = "(hidden)"
+_SECRET: Final = frozenset({"key", "api_key", "text", "secret", "password", "token", "authorization"})
+"""Names of fields whose values are never written."""
+
+
+def configure_logging(settings: Settings, service: str = "") -> None:
+    """Set up structlog and the standard library's logging for this process; `service` is in every line when given. Call once, first."""
+    level = logging.getLevelNamesMapping().get(settings.log_level.upper(), logging.INFO)
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        blank_secrets,
+    ]
+    if service:
+        shared.append(_named(service))
+    last: list[Processor] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    if not settings.log_json:
+        last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    structlog.configure(
+        processors=[*shared, *last],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last])
+    )
+    # Libraries speak only when something is wrong; their everyday lines are not ours to print.
+    logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
+
+
+def blank_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A structlog processor: the values of fields with a secret's name are replaced."""
+    for name in event.keys() & _SECRET:
+        event[name] = HIDDEN
+    return event
+
+
+def _named(service: str) -> Processor:
+    def add(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        event["service"] = service
+        return event
+
+    return add

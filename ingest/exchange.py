@@ -1,0 +1,86 @@
+"""What a door sees of a request and what it gives back: plain ASGI, without a framework between."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from infra.runtime.errors import InvalidArgument, TooLarge
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class ClientGone(Exception):
+    """The client closed the connection before its body was complete; nothing was stored and nobody is left to answer."""
+
+
+@dataclass(frozen=True)
+class DoorRequest:
+    """One POST to a door."""
+
+    path: str
+    """Path without the surface's prefix."""
+    headers: dict[str, str]
+    """Header values by lower-case name; the last one wins."""
+    client: str
+    """Address of the client, without the port."""
+    receive: Receive
+
+    @classmethod
+    def from_scope(cls, scope: Scope, receive: Receive, path: str) -> "DoorRequest":
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        client = scope.get("client") or ("", 0)
+        return cls(path, headers, str(client[0]), receive)
+
+    @property
+    def media_type(self) -> str:
+        """Content type in lower case without its parameters."""
+        return self.headers.get("content-type", "").split(";")[0].strip().lower()
+
+    @property
+    def content_length(self) -> int:
+        """Declared length in bytes, 0 when not declared. Raises InvalidArgument when it is not a number."""
+        text = self.headers.get("content-length", "0")
+        if not text.isdigit():
+            raise InvalidArgument("Content-Length must be a whole number.")
+        return int(text)
+
+    async def raw_body(self, limit: int) -> bytes:
+        """The body as sent, before decompression. Raises TooLarge as soon as more than `limit` bytes came, ClientGone on a disconnect."""
+        if self.content_length > limit:
+            raise TooLarge(f"The body has {self.content_length} bytes; the limit is {limit}. Send smaller batches.")
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            chunk: bytes = message.get("body", b"")
+            size += len(chunk)
+            if size > limit:
+                raise TooLarge(f"The body is over the limit of {limit} bytes. Send smaller batches.")
+            if not message.get("more_body"):
+                if not chunks:
+                    return chunk
+                chunks.append(chunk)
+                return b"".join(chunks)
+            chunks.append(chunk)
+
+
+@dataclass(frozen=True)
+class DoorAnswer:
+    """What goes back to the client."""
+
+    status: int
+    body: bytes
+    content_type: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+    async def send(self, send: Send) -> None:
+        """Write the answer to the connection."""
+        head = [(b"content-type", self.content_type.encode()), (b"content-length", str(len(self.body)).encode())]
+        head += [(name.lower().encode(), value.encode("latin-1")) for name, value in self.headers.items()]
+        await send({"type": "http.response.start", "status": self.status, "headers": head})
+        await send({"type": "http.response.body", "body": self.body})

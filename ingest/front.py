@@ -1,0 +1,131 @@
+"""The front: by port and path, a request goes through a door or on to the query service."""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
+
+from infra.runtime.errors import MillstreamError, NotFound
+from ingest import metrics
+from ingest.admission import Admission
+from ingest.exchange import ClientGone, DoorAnswer, DoorRequest, Receive, Scope, Send
+from ingest.forward import Forwarder
+from ingest.idempotency import IdempotencyKeys
+from ingest.json_doors import JsonDoors, error_answer
+from schemas.surfaces import LLM, OTLP, SURFACES, Surface
+
+_log = structlog.get_logger()
+
+OtlpHandler = Callable[[DoorRequest, str, bytes, str | None], Awaitable[DoorAnswer]]
+
+
+class OtlpDoor:
+    """What the front needs of the OTLP door; the body is handed over still compressed."""
+
+    def __init__(self, handle: Callable[..., Awaitable[DoorAnswer]], refuse: Callable[[DoorRequest, MillstreamError], DoorAnswer]) -> None:
+        self.handle = handle
+        self.refuse = refuse
+
+
+class Front:
+    """The ASGI application of every HTTP port of ingest."""
+
+    def __init__(
+        self,
+        ports: Mapping[int, Surface],
+        admission: Admission,
+        keys: IdempotencyKeys,
+        json_doors: JsonDoors,
+        otlp: OtlpDoor,
+        forwarder: Forwarder,
+        max_body: int,
+    ) -> None:
+        self._ports = ports
+        self._admission = admission
+        self._keys = keys
+        self._json = json_doors
+        self._otlp = otlp
+        self._forwarder = forwarder
+        self._max_body = max_body
+        self._prefixes = {surface.name: surface for surface in SURFACES if surface is not OTLP}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        surface, path = self._place(scope)
+        if scope["type"] == "websocket":
+            await self._forwarder.websocket(scope, receive, send, self._upstream_path(surface, path))
+            return
+        door = surface.doors.get(path) if surface else None
+        if door and surface and scope["method"] == "POST":
+            await self._through(door, surface, path, scope, receive, send)
+        elif path == "/metrics" and surface is None:
+            await DoorAnswer(200, metrics.render(), metrics.CONTENT_TYPE).send(send)
+        elif surface is OTLP:
+            request = DoorRequest.from_scope(scope, receive, path)
+            await self._otlp.refuse(request, NotFound("Send POST to /v1/traces, /v1/metrics or /v1/logs.")).send(send)
+        else:
+            try:
+                await self._forwarder.http(scope, receive, send, self._upstream_path(surface, path))
+            except MillstreamError as error:
+                await error_answer(error, _codes(surface)).send(send)
+
+    def _place(self, scope: Scope) -> tuple[Surface | None, str]:
+        """The surface and the path within it; no surface for the platform's own paths."""
+        path: str = scope["path"]
+        server = scope.get("server") or ("", 0)
+        surface = self._ports.get(server[1])
+        if surface is not None:
+            return surface, path
+        first, _, rest = path.lstrip("/").partition("/")
+        surface = self._prefixes.get(first)
+        return (surface, "/" + rest) if surface else (None, path)
+
+    def _upstream_path(self, surface: Surface | None, path: str) -> str:
+        return f"/{surface.name}{path}" if surface else path
+
+    async def _through(self, door: str, surface: Surface, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        request = DoorRequest.from_scope(scope, receive, path)
+        is_otlp = surface in (LLM, OTLP)
+        try:
+            answer = await self._admit(door, request, is_otlp)
+        except ClientGone:
+            return
+        except MillstreamError as error:
+            answer = self._otlp.refuse(request, error) if is_otlp else error_answer(error, _codes(surface))
+        except Exception:
+            _log.exception("door failed", door=door)
+            failure = MillstreamError("The platform failed on this request; it is logged. Nothing was acknowledged, so send it again.")
+            answer = self._otlp.refuse(request, failure) if is_otlp else error_answer(failure, _codes(surface))
+        metrics.REQUESTS.labels(door, str(answer.status)).inc()
+        metrics.REQUEST_SECONDS.labels(door).observe(time.perf_counter() - started)
+        await answer.send(send)
+
+    async def _admit(self, door: str, request: DoorRequest, is_otlp: bool) -> DoorAnswer:
+        caller = self._admission.authenticate(request.headers, request.client, keyless=is_otlp)
+        with self._admission.reserve(max(request.content_length, 1_024)):
+            body = await request.raw_body(self._max_body) if is_otlp else await self._json.body(request)
+            metrics.BYTES.labels(door).inc(len(body))
+
+            async def store(batch_id: str | None) -> DoorAnswer:
+                if is_otlp:
+                    return await self._otlp.handle(request, caller.tenant, body, batch_id)
+                handler: OtlpHandler = getattr(self._json, door)
+                return await handler(request, caller.tenant, body, batch_id)
+
+            return await self._keys.once(caller.tenant, request.path, request.headers.get("idempotency-key", ""), body, store)
+
+
+def _codes(surface: Surface | None) -> Callable[[str], str]:
+    names = surface.codes if surface else {}
+    return lambda code: names.get(code, code)
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

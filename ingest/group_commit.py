@@ -1,0 +1,108 @@
+"""Group commit: the next block fills while the last one is being acknowledged."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from infra.runtime.clock import Clock, uuid7
+from infra.runtime.settings import IngestSettings
+from ingest.publish import Publisher
+from schemas.blocks import Block
+
+MAX_FLIGHTS = 2
+"""Blocks of one lane that may wait for their acknowledgement at once; more would only make blocks smaller."""
+
+
+class Part(Protocol):
+    """What one request adds to a block."""
+
+    @property
+    def rows(self) -> int: ...
+
+    @property
+    def size(self) -> int:
+        """Bytes, roughly, that it adds to the block."""
+        ...
+
+
+P = TypeVar("P", bound=Part)
+
+
+@dataclass
+class _Waiting(Generic[P]):
+    part: P
+    batch_id: str | None
+    done: "asyncio.Future[str]"
+
+
+class GroupCommit(Generic[P]):
+    """Collects parts of many requests into blocks of one topic and publishes them.
+
+    No timer: a part that finds the lane idle leaves at once, so the latency of an idle system is one broker round trip,
+    and under load a block holds whatever arrived while the blocks before it were under way.
+    """
+
+    def __init__(self, assemble: Callable[[Sequence[P], str], Block], publisher: Publisher, settings: IngestSettings, clock: Clock) -> None:
+        self._assemble = assemble
+        self._publisher = publisher
+        self._settings = settings
+        self._clock = clock
+        self._waiting: list[_Waiting[P]] = []
+        self._flights = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def submit(self, part: P, batch_id: str | None = None) -> str:
+        """Store the part and return its position once every in-sync replica has it.
+
+        A part with a `batch_id` of its own travels in a block of its own, so that the id stands for exactly its bytes.
+        Raises Unavailable when Kafka did not acknowledge; the part may or may not be stored then, and the client retries.
+        """
+        done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(part, batch_id, done))
+        self._depart()
+        return await done
+
+    async def drain(self) -> None:
+        """Wait until every part that was submitted has its answer."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _depart(self) -> None:
+        while self._waiting and self._flights < MAX_FLIGHTS:
+            group = self._take()
+            self._flights += 1
+            task = asyncio.get_running_loop().create_task(self._fly(group))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _take(self) -> list[_Waiting[P]]:
+        if self._waiting[0].batch_id is not None:
+            return [self._waiting.pop(0)]
+        rows = size = count = 0
+        for waiting in self._waiting:
+            if waiting.batch_id is not None:
+                break
+            rows += waiting.part.rows
+            size += waiting.part.size
+            if count and (rows > self._settings.block_max_rows or size > self._settings.block_max_bytes):
+                break
+            count += 1
+        group, self._waiting = self._waiting[:count], self._waiting[count:]
+        return group
+
+    async def _fly(self, group: list[_Waiting[P]]) -> None:
+        try:
+            batch_id = group[0].batch_id or str(uuid7(self._clock.now_us()))
+            position = await self._publisher.publish(self._assemble([waiting.part for waiting in group], batch_id))
+        except Exception as error:  # every waiting request must get its answer, whatever went wrong
+            for waiting in group:
+                if not waiting.done.done():
+                    waiting.done.set_exception(error)
+        else:
+            for waiting in group:
+                if not waiting.done.done():
+                    waiting.done.set_result(position)
+        finally:
+            self._flights -= 1
+            self._depart()

@@ -1,0 +1,88 @@
+"""Who is calling: the tenant comes from the API key and from nothing else."""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from starlette.requests import HTTPConnection
+
+from infra.runtime.clock import Clock
+from infra.runtime.errors import Forbidden, Unauthenticated
+from infra.runtime.settings import Settings
+from schemas.definitions import Definitions, Scope
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A caller whose key was checked."""
+
+    tenant: str
+    """Every read is about this tenant."""
+    key: str | None
+    """The key's text, to check it again on a long connection; None for a keyless caller."""
+    operator: bool = False
+    """Whether the key administers the default tenant, and so may see what belongs to no tenant."""
+
+    def __repr__(self) -> str:
+        return f"Caller(tenant={self.tenant!r})"
+
+
+def key_text(headers: Mapping[str, str]) -> str | None:
+    """The API key a request carries: `Authorization: Bearer`, `api-key` or `X-API-Key`, in this order; None without one.
+
+    Raises Unauthenticated for another authorization scheme, because dropping it silently would let the caller believe
+    it counted.
+    """
+    authorization = headers.get("authorization", "").strip()
+    if authorization:
+        scheme, _, credentials = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not credentials.strip():
+            raise Unauthenticated("Authorization must be `Bearer <key>`")
+        return credentials.strip()
+    return headers.get("api-key", "").strip() or headers.get("x-api-key", "").strip() or None
+
+
+class Access:
+    """Checks keys against the definitions in force. Works with the control store down, since those come from Kafka."""
+
+    def __init__(self, settings: Settings, definitions: Definitions, clock: Clock) -> None:
+        self._settings = settings
+        self._definitions = definitions
+        self._clock = clock
+
+    def with_key(self, text: str, scope: Scope) -> Caller:
+        """The caller a key stands for. Raises Unauthenticated for an unknown, revoked or expired key and Forbidden when
+        it lacks the scope."""
+        key = self._definitions.key_for(text, self._clock.now_us())
+        if key is None:
+            raise Unauthenticated("the API key is not valid; it may have been revoked or have expired")
+        if not key.allows(scope):
+            raise Forbidden(f"this API key has no {scope} scope", details={"scope": scope})
+        return Caller(key.tenant, text, key.allows("admin") and key.tenant == self._settings.default_tenant)
+
+    def identify(self, connection: HTTPConnection, scope: Scope, *, keyless: bool) -> Caller:
+        """The caller of a request; `keyless` says whether the surface lets reads from this machine go without a key."""
+        text = key_text(connection.headers)
+        if text is not None:
+            return self.with_key(text, scope)
+        if keyless and self._settings.ingest.keyless_otlp_from_loopback and from_loopback(connection):
+            return Caller(self._settings.default_tenant, None)
+        raise Unauthenticated("send an API key as `Authorization: Bearer <key>`, `api-key` or `X-API-Key`")
+
+
+def from_loopback(connection: HTTPConnection) -> bool:
+    """Whether the request began on this machine. The service stands behind ingest, which names the peer it saw in
+    `X-Forwarded-For`; every address of the chain must be a loopback address, so the header can only take trust away."""
+    chain = [part.strip() for part in connection.headers.get("x-forwarded-for", "").split(",") if part.strip()]
+    if connection.client is None:
+        return False
+    return all(_is_loopback(address) for address in (*chain, connection.client.host))
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address.strip("[]"))
+    except ValueError:
+        return False
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return (mapped or parsed).is_loopback

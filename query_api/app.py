@@ -1,0 +1,135 @@
+"""The query service: one application with every surface, and what runs beside it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import structlog
+from fastapi import FastAPI
+
+from infra.runtime.clock import SystemClock
+from infra.runtime.follower import CompactedFollower
+from infra.runtime.settings import Settings
+from query_api.access import Access
+from query_api.control.outbox import OutboxPublisher
+from query_api.control.store import ControlStore
+from query_api.control.topic import KafkaControlTopic
+from query_api.domain.health import NotReady, Probe, Probes
+from query_api.domain.keys import ensure_bootstrap
+from query_api.freshness import Freshness
+from query_api.live.flow import Flow
+from query_api.live.hub import Hub
+from query_api.live.updates import UpdatesReader
+from query_api.parts import Parts
+from query_api.readers.broker import Broker
+from query_api.readers.ledger import LedgerReader
+from query_api.readers.rows import ClickHouseRows
+from query_api.readers.windows import WindowReader
+from query_api.surfaces.catalogue import SURFACES
+from query_api.surfaces.mount import whole_app
+from schemas.avro import decode_control
+from schemas.definitions import Definitions
+from schemas.topics import CONTROL, UPDATES
+
+_log = structlog.get_logger()
+
+RETRY_FIRST_S = 0.5
+RETRY_MAX_S = 10.0
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application; connects to nothing before its lifespan begins.
+
+    It starts and answers with any of its parts away: keys and definitions come from the control topic and stay in memory, the
+    control store is only needed to change them, and a read fails alone with 503. `health/ready` says what is missing.
+    """
+    clock = SystemClock()
+    definitions = Definitions()
+    rows = ClickHouseRows(settings.clickhouse)
+    ledger = LedgerReader(rows)
+    broker = Broker(settings.kafka.bootstrap)
+    store = ControlStore(settings.control_url)
+    outbox = OutboxPublisher(store, KafkaControlTopic(settings.kafka.bootstrap, CONTROL.name), settings.control.outbox_poll_s)
+    hub = Hub()
+    flow = Flow(ledger, clock)
+
+    def take(_key: bytes, value: bytes) -> None:
+        if value:
+            definitions.apply(decode_control(value))
+
+    follower = CompactedFollower(settings.kafka.bootstrap, CONTROL.name, take)
+    updates = UpdatesReader(settings.kafka.bootstrap, hub, clock)
+
+    async def clickhouse_works() -> None:
+        await rows.query("SELECT 1 AS one FROM ledger LIMIT 1")
+
+    async def kafka_works() -> None:
+        if not await broker.ends([UPDATES.name]):
+            raise NotReady("the topics do not exist; `millstream topics apply` creates them")
+
+    async def definitions_known() -> None:
+        if not follower.is_caught_up:
+            raise NotReady(follower.problem or "the control topic is still being read")
+
+    async def workers_there() -> None:
+        if not await broker.members(settings.streams.app_id):
+            raise NotReady("no worker is running; `millstream worker` starts one")
+
+    async def store_works() -> None:
+        await store.waiting()
+
+    parts = Parts(
+        settings=settings,
+        clock=clock,
+        definitions=definitions,
+        access=Access(settings, definitions, clock),
+        rows=rows,
+        broker=broker,
+        freshness=Freshness(ledger, WindowReader(rows), clock),
+        hub=hub,
+        flow=flow,
+        probes=Probes(
+            Probe("clickhouse", clickhouse_works),
+            Probe("kafka", kafka_works),
+            Probe("definitions", definitions_known),
+            Probe("workers", workers_there),
+            Probe("control_store", store_works, required=False),
+        ),
+        control=store,
+        outbox=outbox,
+    )
+
+    async def publish_definitions() -> None:
+        await store.migrate()
+        await ensure_bootstrap(store, settings, clock)
+        await outbox.run()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await follower.start()
+        loops = {"definitions": publish_definitions, "updates": updates.run, "flow": flow.run}
+        tasks = [asyncio.create_task(_forever(name, loop), name=name) for name, loop in loops.items()]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await follower.stop()
+            await broker.close()
+            await rows.close()
+            await store.close()
+
+    return whole_app(parts, SURFACES, lifespan)
+
+
+async def _forever(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Runs `work` again whenever it fails, after 0.5 s, doubling, at most 10 s: the service outlives each of its loops."""
+    pause = RETRY_FIRST_S
+    while True:
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001
+            _log.warning("loop failed and starts again", loop=name, problem=f"{type(error).__name__}: {error}", retry_s=pause)
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, RETRY_MAX_S)

@@ -1,0 +1,9 @@
+"""Run by Alembic for each command. The connection comes from the caller, who also holds the transaction."""
+
+from alembic import context
+
+from query_api.control.models import Base
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=Base.metadata)
+with context.begin_transaction():
+    context.run_migrations()

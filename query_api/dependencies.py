@@ -1,0 +1,59 @@
+"""What routes ask for by type: the parts, the policy, the caller and the freshness a read must have."""
+
+from typing import Annotated, cast
+
+from fastapi import Depends, Header
+from starlette.requests import HTTPConnection
+
+from infra.runtime.errors import InvalidArgument
+from query_api.access import Caller
+from query_api.freshness import Wait
+from query_api.parts import Parts
+from query_api.surfaces.policy import Policy
+from schemas.position import decode
+
+
+def parts_of(connection: HTTPConnection) -> Parts:
+    """The parts of the application that serves the request."""
+    return cast(Parts, connection.app.state.parts)
+
+
+def policy_of(connection: HTTPConnection) -> Policy:
+    """The policy of the surface that serves the request."""
+    return cast(Policy, connection.app.state.policy)
+
+
+SharedParts = Annotated[Parts, Depends(parts_of)]
+SurfacePolicy = Annotated[Policy, Depends(policy_of)]
+
+
+def _reader(connection: HTTPConnection, parts: SharedParts, policy: SurfacePolicy) -> Caller:
+    return parts.access.identify(connection, "read", keyless=policy.keyless_from_loopback)
+
+
+def _wait(
+    parts: SharedParts,
+    wait_for: Annotated[
+        str | None,
+        Header(
+            alias="X-Millstream-Wait-For",
+            description="Answer only when this position is visible; as an acknowledged write returned it in `X-Millstream-Position`.",
+            examples=["events:0:41,events:3:7"],
+        ),
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        Header(alias="X-Millstream-Wait-Timeout", ge=0, le=300, description="Seconds to wait for that position before 504 `not_visible_yet`."),
+    ] = None,
+) -> Wait:
+    try:
+        wanted = decode(wait_for or "")
+    except ValueError as error:
+        raise InvalidArgument(f"X-Millstream-Wait-For: {error}") from None
+    return Wait(wanted, parts.settings.query.wait_timeout_s if timeout is None else timeout)
+
+
+Reader = Annotated[Caller, Depends(_reader)]
+"""A caller who may read."""
+Waits = Annotated[Wait, Depends(_wait)]
+"""The position the caller wants to see, if any."""

@@ -1,0 +1,37 @@
+"""Everything a surface may use, built once by `query_api.app` and handed to every route."""
+
+from dataclasses import dataclass
+
+from infra.runtime.clock import Clock
+from infra.runtime.settings import Settings
+from query_api.access import Access
+from query_api.control.outbox import OutboxPublisher
+from query_api.control.store import ControlStore
+from query_api.domain.health import Probes
+from query_api.freshness import Freshness
+from query_api.live.flow import Flow
+from query_api.live.hub import Hub
+from query_api.readers.broker import Broker
+from query_api.readers.rows import Rows
+from schemas.definitions import Definitions
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of the query service. None of them does I/O before the lifespan started it."""
+
+    settings: Settings
+    clock: Clock
+    definitions: Definitions
+    """The definitions in force, from the control topic: there also while the control store is down."""
+    access: Access
+    rows: Rows
+    """ClickHouse, as the read-only user."""
+    broker: Broker
+    freshness: Freshness
+    hub: Hub
+    flow: Flow
+    probes: Probes
+    control: ControlStore
+    """Where definitions are written; call `outbox.wake()` after a change."""
+    outbox: OutboxPublisher

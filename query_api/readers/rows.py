@@ -1,0 +1,47 @@
+"""The one way the readers reach ClickHouse: fixed statements, and errors in the platform's own words."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from infra.runtime.clickhouse import ClickHouse, ClickHouseError
+from infra.runtime.errors import QueryLimit, Unavailable
+from infra.runtime.settings import ClickHouseSettings
+
+_GRACE_S = 2.0
+"""How much later than the server the client gives up, so that the server's own reason arrives."""
+
+
+class Rows(Protocol):
+    """Runs fixed statements; everything that varies goes in as a server-side parameter `{name:Type}`."""
+
+    async def query(self, sql: str, params: Mapping[str, Any] = {}) -> Sequence[Mapping[str, Any]]:
+        """The rows of a SELECT. Raises Unavailable when ClickHouse cannot be reached and QueryLimit beyond the limits of
+        the read-only user."""
+        ...
+
+
+class ClickHouseRows:
+    """Reads as the read-only user. Time, memory and row limits belong to that user, so a statement cannot lift them."""
+
+    def __init__(self, settings: ClickHouseSettings) -> None:
+        self._timeout_s = settings.read_timeout_s + _GRACE_S
+        self._client = ClickHouse(settings.url, settings.reader_user, settings.reader_password.get_secret_value(), settings.database)
+
+    async def query(self, sql: str, params: Mapping[str, Any] = {}) -> Sequence[Mapping[str, Any]]:
+        try:
+            return await self._client.query(sql, params, timeout=self._timeout_s)
+        except ClickHouseError as error:
+            if error.limit:
+                raise QueryLimit("the read needs more time, memory or rows than allowed; narrow the range or lower the limit") from error
+            if error.retryable:
+                raise Unavailable("ClickHouse cannot be reached; try again", retry_after_s=1) from error
+            raise
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._client.aclose()
+
+
+def integer(value: Any) -> int:
+    """A 64-bit integer of an answer, which ClickHouse may have quoted."""
+    return int(value)

@@ -1,0 +1,44 @@
+"""How the LLM tracing surface answers: bare envelopes, errors as plain text, wrong fields as FastAPI's JSON list."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.responses import PlainTextResponse, Response
+
+import schemas.surfaces
+from infra.runtime.errors import MillstreamError
+from query_api.surfaces.policy import FieldFault, Page, Paging, Policy, error_headers, json_response
+
+_DESCRIPTION = """
+LLM traces, in the shapes that the clients of Arize Phoenix use. Also served at the root of port 6006.
+
+Lists are `{"data": [...], "next_cursor": null | "..."}`, errors are plain text, and a request with a wrong field gets 422 with a JSON list
+`{"detail": [{"loc", "msg", "type"}]}`. The key may be left out from this machine while `MILLSTREAM_INGEST_KEYLESS_OTLP_FROM_LOOPBACK` is on; such a
+read acts for the default tenant.
+"""
+
+
+def _envelope(page: Page) -> dict[str, Any]:
+    return {"data": list(page.items), "next_cursor": page.next_cursor}
+
+
+def _render_error(error: MillstreamError) -> Response:
+    return PlainTextResponse(error.message, error.kind.http, error_headers(error))
+
+
+def _render_faults(faults: Sequence[FieldFault]) -> Response:
+    detail = [{"type": fault.type, "loc": list(fault.location), "msg": fault.message} for fault in faults]
+    return json_response({"detail": detail}, status=422)
+
+
+LLM = Policy(
+    surface=schemas.surfaces.LLM,
+    title="Millstream LLM tracing",
+    description=_DESCRIPTION,
+    paging=Paging(default=100, maximum=1000),
+    envelope=_envelope,
+    render_error=_render_error,
+    render_faults=_render_faults,
+    error_schema={"text/plain": {"schema": {"type": "string"}}},
+    keyless_from_loopback=True,
+)

@@ -1,0 +1,255 @@
+"""What can be defined: tenants, keys, experiments, metrics and price lists, and the record that carries one.
+
+Every kind is a frozen struct that checks itself when it is built or decoded; a wrong value raises
+`msgspec.ValidationError` (decoding) or `ValueError` (building) with the path and the reason. Unknown fields are
+ignored when decoding, so that a reader of this version follows a newer writer.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, Final, Literal, get_args
+
+import msgspec
+from msgspec import Meta
+
+DefinitionKind = Literal["tenant", "key", "experiment", "metric", "price_list"]
+KINDS: Final[tuple[DefinitionKind, ...]] = get_args(DefinitionKind)
+Scope = Literal["ingest", "read", "admin"]
+Role = Literal["admin", "member", "ingest", "read"]
+MetricKind = Literal["proportion", "mean", "ratio", "count"]
+Direction = Literal["increase", "decrease"]
+ExperimentStatus = Literal["draft", "active", "paused", "completed", "archived"]
+
+ROLE_SCOPES: Final[Mapping[Role, tuple[Scope, ...]]] = {
+    "admin": ("admin", "ingest", "read"),
+    "member": ("ingest", "read"),
+    "ingest": ("ingest",),
+    "read": ("read",),
+}
+
+TenantId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="Letters, digits, dot, dash, underscore; up to 64.")]
+Name = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,200}$", description="1 to 200 characters, none of them control characters.")]
+Time = Annotated[datetime, Meta(tz=True)]
+Price = Annotated[float, Meta(ge=0)]
+
+
+def to_us(time: datetime) -> int:
+    """Microseconds since the epoch, exactly; `time` must know its zone."""
+    delta = time - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+
+
+class Tenant(msgspec.Struct, frozen=True):
+    """Who owns data. Everything stored or read belongs to exactly one tenant."""
+
+    id: TenantId
+    name: Name
+
+    @property
+    def tenant(self) -> str:
+        return self.id
+
+
+class Key(msgspec.Struct, frozen=True):
+    """An API key as stored: the hash, never the text."""
+
+    tenant: TenantId
+    id: Name
+    name: Name
+    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+    """Of the whole key text."""
+    prefix: str = ""
+    """The first characters, for recognising the key in a list."""
+    role: Role = "member"
+    scopes: tuple[Scope, ...] = ()
+    """Empty means those of the role."""
+    expires_at: Time | None = None
+    revoked_at: Time | None = None
+
+    def allows(self, scope: Scope) -> bool:
+        """Whether the key may do this. `admin` includes the others."""
+        scopes = self.scopes or ROLE_SCOPES[self.role]
+        return scope in scopes or "admin" in scopes
+
+    def valid_at(self, now_us: int) -> bool:
+        """Whether the key is neither revoked nor expired. A revocation counts at once, whatever its time says."""
+        return self.revoked_at is None and (self.expires_at is None or now_us < to_us(self.expires_at))
+
+
+class Variant(msgspec.Struct, frozen=True):
+    """One arm of an experiment."""
+
+    name: Name
+    weight: Annotated[float, Meta(gt=0)] = 1.0
+    """Share of the units, relative to the other weights."""
+    control: bool = False
+    """Whether the others are compared with this one."""
+
+
+class Experiment(msgspec.Struct, frozen=True):
+    """An experiment: its arms and what is measured."""
+
+    tenant: TenantId
+    id: Name
+    name: str = ""
+    variants: tuple[Variant, ...] = ()
+    """Empty means those found in the data, with equal weights."""
+    metrics: tuple[Name, ...] = ()
+    """Ids of metrics of the tenant; empty means the default metrics."""
+    alpha: Annotated[float, Meta(gt=0, lt=1)] = 0.05
+    """Error rate that the intervals and flags keep."""
+    status: ExperimentStatus = "active"
+    starts_at: Time | None = None
+    """Events before this do not count."""
+    ends_at: Time | None = None
+    """Events at or after this do not count."""
+
+    def __post_init__(self) -> None:
+        names = [variant.name for variant in self.variants]
+        if len(set(names)) != len(names):
+            raise ValueError("variants: two have the same name; give each its own")
+        if len(names) == 1:
+            raise ValueError("variants: one alone cannot be compared; add another or leave the list empty")
+        if sum(variant.control for variant in self.variants) > 1:
+            raise ValueError("variants: more than one says `control: true`; keep one")
+        if len(set(self.metrics)) != len(self.metrics):
+            raise ValueError("metrics: an id stands twice; remove one")
+        if self.starts_at and self.ends_at and self.ends_at <= self.starts_at:
+            raise ValueError("ends_at: must be after starts_at")
+
+    @property
+    def control(self) -> str:
+        """The variant the others are compared with: the one flagged, else the one named `control`, else the first by
+        name; empty without variants."""
+        names = sorted(variant.name for variant in self.variants)
+        flagged = [variant.name for variant in self.variants if variant.control]
+        return flagged[0] if flagged else "control" if "control" in names else names[0] if names else ""
+
+
+class Metric(msgspec.Struct, frozen=True, rename={"kind": "type"}):
+    """What is measured per unit, from that unit's events after its first exposure.
+
+    proportion: share of units with at least one event. count: events per unit. mean: sum of the value per unit.
+    ratio: sum over units of the numerator by the sum of the denominator, each summed per unit first.
+    """
+
+    tenant: TenantId
+    id: Name
+    event_type: Name
+    kind: MetricKind = "proportion"
+    """`type` in JSON and YAML, where `kind` says that this is a metric."""
+    name: str = ""
+    denominator_event_type: str = ""
+    """Ratio only."""
+    value_path: str = "value"
+    """Key of the event's metadata that is summed, for mean and ratio; empty counts events."""
+    denominator_value_path: str = ""
+    """The same for the denominator of a ratio; empty counts events."""
+    direction: Direction = "increase"
+    """Which way is better."""
+
+    def __post_init__(self) -> None:
+        if (self.kind == "ratio") != bool(self.denominator_event_type):
+            fix = "a ratio needs it" if self.kind == "ratio" else f"only a ratio has one, this is a {self.kind}"
+            raise ValueError(f"denominator_event_type: {fix}")
+
+
+class LlmPrice(msgspec.Struct, frozen=True):
+    """Prices of one family of models, per million tokens."""
+
+    provider: str
+    """Shell pattern (`*`, `?`), case-sensitive."""
+    model: str
+    """Shell pattern."""
+    input: Price
+    output: Price
+    cached: Price | None = None
+    """Input tokens read from the provider's cache; None means the input price."""
+    reasoning: Price | None = None
+    """Reasoning tokens; None means the output price."""
+
+    @property
+    def specificity(self) -> tuple[bool, int, bool, int]:
+        """Orders patterns: an exact model before a pattern, longer before shorter, then the same for the provider."""
+        return (not _is_pattern(self.model), len(self.model), not _is_pattern(self.provider), len(self.provider))
+
+
+class PriceList(msgspec.Struct, frozen=True):
+    """One version of a named price list. It governs the time from `effective_from` to that of the next one."""
+
+    tenant: TenantId
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    version: Annotated[int, Meta(ge=1)]
+    effective_from: Time
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$")] = "USD"
+    llm: tuple[LlmPrice, ...] = ()
+    per_million_metric_points: Price = 0.0
+    per_active_series_hour: Price = 0.0
+    """Per series with at least one point in an hour."""
+    per_gib_stored: Price = 0.0
+    """Per GiB (2^30 bytes), once, when it is stored."""
+
+    @property
+    def id(self) -> str:
+        return f"{self.name}@{self.version}"
+
+    def llm_by_specificity(self) -> tuple[LlmPrice, ...]:
+        """The model prices, most specific first: the first that matches is the one that holds."""
+        return tuple(sorted(self.llm, key=lambda price: price.specificity, reverse=True))
+
+    def llm_price(self, provider: str, model: str) -> LlmPrice | None:
+        """The price that holds for a model, None when the list has none."""
+        for price in self.llm_by_specificity():
+            if fnmatchcase(provider, price.provider) and fnmatchcase(model, price.model):
+                return price
+        return None
+
+
+Definition = Tenant | Key | Experiment | Metric | PriceList
+TYPES: Final[Mapping[DefinitionKind, type[Definition]]] = {"tenant": Tenant, "key": Key, "experiment": Experiment, "metric": Metric, "price_list": PriceList}
+
+
+class ControlRecord(msgspec.Struct, frozen=True):
+    """One version of one definition, as it travels on the control topic."""
+
+    kind: str
+    """One of `KINDS`; a reader skips kinds it does not know."""
+    tenant: str
+    id: str
+    version: int
+    """Rises with every change of this definition, also over a deletion; starts at 1."""
+    deleted: bool
+    payload: str
+    """The definition as JSON; empty when deleted."""
+    updated_at_us: int
+
+    @property
+    def key(self) -> bytes:
+        """Key on the compacted topic. Neither kind nor tenant holds a slash, so no two definitions share a key."""
+        return f"{self.kind}/{self.tenant}/{self.id}".encode()
+
+
+def decode_definition(kind: DefinitionKind, payload: str | bytes) -> Definition:
+    """The definition in a JSON payload. Raises `msgspec.ValidationError` when it does not fit its kind."""
+    return msgspec.json.decode(payload, type=TYPES[kind])
+
+
+def convert_definition(kind: DefinitionKind, values: Mapping[str, Any]) -> Definition:
+    """The definition in plain values, as a YAML parser gives them. Raises `msgspec.ValidationError`."""
+    return msgspec.convert(values, type=TYPES[kind])
+
+
+def encode_definition(definition: Definition) -> str:
+    """The canonical JSON of a definition: equal definitions give equal text."""
+    return msgspec.json.encode(definition).decode()
+
+
+def kind_of(definition: Definition) -> DefinitionKind:
+    """The kind a definition is of."""
+    return next(kind for kind, cls in TYPES.items() if type(definition) is cls)
+
+
+def _is_pattern(text: str) -> bool:
+    return re.search(r"[*?\[]", text) is not None

@@ -1,0 +1,76 @@
+"""Per-unit partial aggregates: what significance and assignments read instead of the history of events.
+
+An event's id decides how it can be added up. An event without an id of the client's own exists once by construction: its
+id is born with its block, and the block's token stores it once. Such events are folded into `unit_totals` once and for
+all ("sealed") when enough have gathered, and only the tail behind the seal is read row by row. An event with a client's
+id may come again in another block, so its unit is totalled again from the distinct rows into `unit_keyed_totals`.
+"""
+
+from schemas.tables.table import Column, Table
+
+_KEY = (
+    Column("tenant", "LowCardinality(String)", "Tenant."),
+    Column("experiment", "LowCardinality(String)", "Experiment."),
+    Column("bucket", "UInt16", "Shard of the unit."),
+    Column("unit", "String", "Randomisation unit."),
+    Column("event_type", "LowCardinality(String)", "Event type the totals are of."),
+)
+_ORDER = "(tenant, experiment, bucket, unit, event_type)"
+
+NEVER = "toDateTime64('2200-01-01 00:00:00', 6, 'UTC')"
+"""Stands for "no exposure" where an earliest time is kept."""
+
+UNIT_TOTALS = Table(
+    name="unit_totals",
+    meaning="Sealed totals by unit and event type of events whose id was made at ingest, with the unit's exposures.",
+    columns=(
+        *_KEY,
+        Column(
+            "exposure", "SimpleAggregateFunction(min, Tuple(DateTime64(6, 'UTC'), String, String, String))", "Earliest exposure: time, variant, SDK, source."
+        ),
+        Column("variant_low", "SimpleAggregateFunction(min, String)", "Smallest variant name seen; differs from the largest when a unit saw several."),
+        Column("variant_high", "SimpleAggregateFunction(max, String)", "Largest variant name seen."),
+        Column("first_time", "SimpleAggregateFunction(min, DateTime64(6, 'UTC'))", "Earliest event of the type."),
+        Column("events", "SimpleAggregateFunction(sum, UInt64)", "Events."),
+        Column("total", "SimpleAggregateFunction(sum, Float64)", "Sum of their values."),
+    ),
+    engine="AggregatingMergeTree",
+    order_by=_ORDER,
+    granularity=1024,
+    writer="significance",
+)
+
+UNIT_KEYED_TOTALS = Table(
+    name="unit_keyed_totals",
+    meaning="Totals by unit and event type of events with a client's id, recomputed from the distinct rows of each unit that changed.",
+    columns=(
+        *_KEY,
+        Column("exposure", "Tuple(DateTime64(6, 'UTC'), String, String, String)", "Earliest exposure: time, variant, SDK, source."),
+        Column("variant_low", "String", "Smallest variant name seen."),
+        Column("variant_high", "String", "Largest variant name seen."),
+        Column("first_time", "DateTime64(6, 'UTC')", "Earliest event of the type."),
+        Column("events", "UInt64", "Distinct events."),
+        Column("total", "Float64", "Sum of their values."),
+        Column("computed", "UInt64", "When, in microseconds; the newest row counts."),
+    ),
+    engine="ReplacingMergeTree(computed)",
+    order_by=_ORDER,
+    granularity=1024,
+    writer="significance",
+)
+
+SEALS = Table(
+    name="seals",
+    meaning="How far each experiment's events are folded into unit_totals; an intent without its completion is carried out again with the same token.",
+    columns=(
+        Column("tenant", "LowCardinality(String)", "Tenant."),
+        Column("experiment", "String", "Experiment."),
+        Column("sequence", "UInt64", "Number of the seal, from 1."),
+        Column("done", "UInt8", "0 for the intent, 1 once the totals are in unit_totals."),
+        Column("positions", "Map(UInt16, UInt64)", "Sealed up to this offset, by partition of the events topic."),
+        Column("at", "DateTime64(6, 'UTC')", "When it was written."),
+    ),
+    engine="ReplacingMergeTree",
+    order_by="(tenant, experiment, sequence, done)",
+    writer="significance",
+)

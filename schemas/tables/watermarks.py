@@ -1,0 +1,22 @@
+"""How far each agent has come with each subject."""
+
+from schemas.tables.table import Column, Table
+
+TENANT_WIDE = "*"
+"""Subject of agents that refresh a tenant as a whole."""
+
+WATERMARKS = Table(
+    name="watermarks",
+    meaning="How far the windows of a subject include the raw topics; what a read waits for.",
+    columns=(
+        Column("kind", "LowCardinality(String)", "assignments, cardinality, cost or significance."),
+        Column("tenant", "LowCardinality(String)", "Tenant."),
+        Column("subject", "String", "Experiment, or * where a tenant is refreshed as a whole."),
+        Column("revision", "UInt64", "Number of the last refresh that changed something."),
+        Column("positions", "Map(LowCardinality(String), Int64)", "Highest offset included, by `topic:partition`."),
+        Column("at", "DateTime64(6, 'UTC')", "When the refresh ended."),
+    ),
+    engine="ReplacingMergeTree(at)",
+    order_by="(kind, tenant, subject)",
+    writer="assignments, cardinality, cost and significance, each for its own kind",
+)

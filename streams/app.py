@@ -1,0 +1,215 @@
+"""The Faust app and its agents, registered one by one.
+
+Faust brings records and commits offsets; it is not the safety net. Concurrency is 1, every event is acknowledged by hand
+after its work is done, and nothing escapes an agent: what nobody expected ends the process, and the supervisor starts it again.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import faust
+import structlog
+
+from infra.runtime.clickhouse import ClickHouse
+from infra.runtime.clock import Clock
+from infra.runtime.producer import Producer
+from infra.runtime.settings import Settings
+from schemas.avro import decode_mark
+from schemas.definitions import Definitions
+from schemas.tables.catalog import FED
+from schemas.topics import BY_NAME, EVENTS, EXPERIMENT_MARKS, METRIC_POINTS, RAW, SPANS, TELEMETRY_MARKS, Topic
+from streams.assignments import Assignments
+from streams.cardinality import Cardinality
+from streams.cost import Cost
+from streams.dead_letters import DeadLetters
+from streams.fatal import DEFECT, stop_worker
+from streams.ledger import Ledger
+from streams.publish_windows import WindowWriter
+from streams.readers.ledger import recent_outcomes
+from streams.refresher import Refresher, Windows
+from streams.significance import Significance
+from streams.sink import Revoked, Sink
+from streams.unit_totals import UnitTotals
+
+_log = structlog.get_logger()
+
+MARKS: dict[str, Topic] = {EVENTS.name: EXPERIMENT_MARKS, SPANS.name: TELEMETRY_MARKS, METRIC_POINTS.name: TELEMETRY_MARKS}
+"""Where the sink of a raw topic says what changed."""
+
+BUFFERED = 4
+"""Records of one agent that Faust may hold ahead; a block can have megabytes."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the agents work with, opened by the worker before the app starts."""
+
+    settings: Settings
+    clock: Clock
+    clickhouse: ClickHouse
+    producer: Producer
+    definitions: Definitions
+    generation: str
+    """Identity of the Kafka cluster's logs."""
+
+
+def kafka_broker_url(bootstrap: str) -> str:
+    """The bootstrap servers as Faust writes them."""
+    return ";".join(f"kafka://{server.strip()}" for server in bootstrap.split(","))
+
+
+def create_app(parts: Parts) -> faust.App:
+    """The app with all its agents. Starts nothing and touches no event loop."""
+    settings = parts.settings
+    app = faust.App(
+        settings.streams.app_id,
+        broker=kafka_broker_url(settings.kafka.bootstrap),
+        key_serializer="raw",
+        value_serializer="raw",
+        store="memory://",
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        stream_buffer_maxsize=BUFFERED,
+        stream_wait_empty=False,
+        stream_publish_on_commit=False,
+        broker_session_timeout=settings.kafka.session_timeout_s,
+        broker_heartbeat_interval=settings.kafka.session_timeout_s / 3,
+        broker_rebalance_timeout=settings.kafka.rebalance_timeout_s,
+        broker_max_poll_interval=3_600.0,
+        broker_max_poll_records=16,
+        broker_commit_interval=1.0,
+        consumer_max_fetch_size=4_194_304,
+        consumer_auto_offset_reset="earliest",
+        web_enabled=False,
+        datadir=str(settings.data_dir / "faust"),
+    )
+    Agents(app, parts).register()
+    return app
+
+
+class Agents:
+    """Registers the agents and keeps what they share."""
+
+    def __init__(self, app: faust.App, parts: Parts) -> None:
+        self._app = app
+        self._parts = parts
+        self._assigned: set[tuple[str, int]] = set()
+        self._sinks: dict[str, Sink] = {}
+        totals = UnitTotals(parts.clickhouse, parts.clock)
+        self._refreshers = {
+            EXPERIMENT_MARKS.name: [
+                self._refresher(Assignments(parts.clickhouse, totals, parts.definitions, self._writer("assignments"))),
+                self._refresher(Significance(parts.clickhouse, totals, parts.definitions, self._writer("significance"))),
+            ],
+            TELEMETRY_MARKS.name: [
+                self._refresher(Cardinality(parts.clickhouse, self._writer("cardinality"), parts.clock)),
+                self._refresher(Cost(parts.clickhouse, self._writer("cost"), parts.definitions, parts.clock)),
+            ],
+        }
+
+    def register(self) -> None:
+        """One sink per raw topic, one agent per computation, and the tasks that drive the refreshes."""
+        for topic in RAW:
+            self._agent(f"{topic.name}_sink", topic, self._store)
+        for name, refreshers in self._refreshers.items():
+            for refresher in refreshers:
+                self._agent(refresher.kind, BY_NAME[name], self._marker(refresher))
+                self._app.task(_driver(refresher))
+        self._app.on_partitions_assigned.connect(self._on_assigned)
+        self._app.on_partitions_revoked.connect(self._on_revoked)
+
+    def _writer(self, kind: str) -> WindowWriter:
+        return WindowWriter(kind, self._parts.clickhouse, self._parts.producer, self._parts.clock)
+
+    def _refresher(self, windows: Windows) -> Refresher:
+        return Refresher(windows, self._parts.settings.streams, self._parts.clock)
+
+    def _agent(self, name: str, topic: Topic, handle: Callable[[Any], Awaitable[None]]) -> None:
+        channel = self._app.topic(topic.name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+
+        async def agent(stream: Any) -> None:
+            async for event in stream.noack().events():
+                try:
+                    await handle(event)
+                except Revoked:
+                    _log.info("left to the new owner", topic=topic.name, partition=event.message.partition, offset=event.message.offset)
+                except Exception as error:  # nothing may escape: Faust would acknowledge the event and go on
+                    _log.exception("agent failed", agent=name)
+                    stop_worker(DEFECT, "agent failed", agent=name, error=repr(error)[:500])
+
+        self._app.agent(channel, name=name, concurrency=1)(agent)
+
+    async def _store(self, event: Any) -> None:
+        message = event.message
+        sink = self._sinks.get(message.topic)
+        if sink is None:
+            sink = self._sinks[message.topic] = await self._sink(message.topic)
+        await sink.store(_Record(message.topic, message.partition, message.offset, _headers(message.headers), message.value))
+        event.ack()
+
+    def _marker(self, refresher: Refresher) -> Callable[[Any], Awaitable[None]]:
+        async def take(event: Any) -> None:
+            try:
+                mark = decode_mark(event.message.value)
+            except ValueError as error:
+                _log.error("not a mark, left out", topic=event.message.topic, offset=event.message.offset, error=str(error))
+                event.ack()
+                return
+            refresher.add(mark, event.ack)
+
+        return take
+
+    async def _sink(self, topic: str) -> Sink:
+        p = self._parts
+        recent: list[str] = await recent_outcomes(p.clickhouse, topic, 200)
+        dead = DeadLetters(topic, p.producer, p.clickhouse, p.settings.streams, p.clock, reversed(recent))
+        ledger = Ledger(p.clickhouse, p.generation, p.clock)
+        return Sink(BY_NAME[topic], FED[topic], MARKS.get(topic), p.clickhouse, p.producer, ledger, dead, p.settings, p.clock, self._owned)
+
+    def _owned(self, topic: str, partition: int) -> bool:
+        return (topic, partition) in self._assigned
+
+    async def _on_assigned(self, _app: Any, assigned: Any = (), **_: Any) -> None:
+        self._assigned = {(tp.topic, tp.partition) for tp in assigned}
+        self._forget()
+        _log.info("partitions assigned", partitions=len(assigned))
+
+    async def _on_revoked(self, _app: Any, revoked: Any = (), **_: Any) -> None:
+        self._assigned -= {(tp.topic, tp.partition) for tp in revoked}
+        self._forget()
+
+    def _forget(self) -> None:
+        for sink in self._sinks.values():
+            sink.forget()
+        for refreshers in self._refreshers.values():
+            for refresher in refreshers:
+                refresher.forget()
+
+
+@dataclass
+class _Record:
+    topic: str
+    partition: int
+    offset: int
+    headers: list[tuple[str, bytes]] | None
+    value: bytes | None
+
+
+def _headers(headers: Any) -> list[tuple[str, bytes]]:
+    return list(headers.items()) if isinstance(headers, dict) else list(headers or ())
+
+
+def _driver(refresher: Refresher) -> Callable[[], Awaitable[None]]:
+    async def drive() -> None:
+        try:
+            await refresher.run()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            _log.exception("refresher failed")
+            stop_worker(DEFECT, "refresher failed", kind=refresher.kind, error=repr(error)[:500])
+
+    drive.__name__ = f"drive_{refresher.kind}"
+    return drive

@@ -1,0 +1,166 @@
+"""Cost: what a tenant's telemetry used and what that costs, by provider, model, project, user, session, trace and service.
+
+Marks name a service. A refresh adds up the touched minutes of that service again from the distinct rows, hands the sums up
+(5m from 1m, 1h from 5m, 1d from 1h, all from 1d) for the subjects in those minutes only, and prices the windows of those
+subjects. So it costs what changed. All grains are brought up to date by `refresh`, in that order; there is nothing left
+for `refresh_window`, and the refresher is told so with `grains=()`.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from infra.runtime.clickhouse import ClickHouse
+from infra.runtime.clock import Clock
+from schemas import position
+from schemas.cost import FINER, TRACE, Piece, Usage, figures, pieces, whole_minutes
+from schemas.definitions import Definitions, PriceList, to_us
+from schemas.windows import MINUTE_US, Grain, window_end, window_start, windows_touched
+from streams.publish_windows import Items, WindowWriter
+from streams.readers import cost as reader
+from streams.readers.cost import Touched
+from streams.refresher import Batch, Subject
+
+CHUNK = 60
+"""Minutes added up by one statement."""
+PAGE = 20_000
+"""Subjects priced at once when a whole range is priced again."""
+
+
+class Cost:
+    """Windows of cost; marks come per service, windows are per `dimension=value`."""
+
+    kind = "cost"
+
+    def __init__(self, clickhouse: ClickHouse, writer: WindowWriter, definitions: Definitions, clock: Clock, *, timeout: float = 60.0) -> None:
+        """`timeout` in seconds bounds each statement."""
+        self._clickhouse = clickhouse
+        self._writer = writer
+        self._definitions = definitions
+        self._clock = clock
+        self._timeout = timeout
+        self._positions: dict[Subject, dict[str, int]] = {}
+        self._priced: dict[str, tuple[PriceList, ...]] = {}
+        self._computed = 0
+        # Windows span services, so two refreshes may meet in one window; a revision has one author at a time.
+        self._writing = asyncio.Lock()
+
+    async def refresh(self, subject: Subject, batch: Batch) -> None:
+        """Bring every window the batch touched up to date, publish what changed, then say how far.
+
+        A batch without minutes that says something was redefined prices again what the change of price lists governs.
+        Raises ClickHouseError; repeating is safe.
+        """
+        known = self._positions.get(subject)
+        if known is None:
+            known = await self._writer.positions(subject.tenant, subject.name)
+        positions = position.merge(known, batch.positions)
+        if batch.redefined and not batch.minutes:
+            await self._follow_prices(subject.tenant)
+        minutes = whole_minutes(batch.minutes)
+        for first in range(0, len(minutes), CHUNK):
+            async with self._writing:
+                await self._chunk(subject, minutes[first : first + CHUNK], positions)
+        await self._writer.watermark(subject.tenant, subject.name, positions)
+        self._positions[subject] = positions
+
+    async def refresh_window(self, subject: Subject, grain: Grain, start_us: int) -> None:
+        """Nothing: `refresh` has done it."""
+
+    def forget(self) -> None:
+        """Drop everything cached: subjects may have gone to another worker."""
+        self._positions.clear()
+        self._priced.clear()
+        self._writer.forget()
+
+    async def reprice(self, tenant: str, from_us: int, until_us: int | None) -> None:
+        """Price all windows again that overlap [from_us, until_us), None meaning for ever, from the usage that is kept, not from rows.
+
+        Reads what is stored of that range. Raises ClickHouseError; repeating is safe.
+        """
+        for grain in Grain:
+            found = await reader.starts(self._clickhouse, tenant, grain, from_us, until_us, timeout=self._timeout)
+            for start, subjects in found:
+                pages = 1 + subjects // PAGE
+                for page in range(pages):
+                    async with self._writing:
+                        windows = await self._windows(tenant, grain, [start], None, (page, pages))
+                        await self._writer.write_many(tenant, grain.value, windows, {})
+
+    async def _follow_prices(self, tenant: str) -> None:
+        """Price again what the price lists changed since they were last followed; everything when that is not known."""
+        now = self._definitions.price_lists(tenant)
+        before = self._priced.get(tenant)
+        span = (0, None) if before is None else changed_span(before, now)
+        if span is not None:
+            await self.reprice(tenant, *span)
+        self._priced[tenant] = now
+
+    async def _chunk(self, subject: Subject, minutes: Sequence[int], positions: Mapping[str, int]) -> None:
+        # A clock that was set back must not make a new sum older than the one it replaces.
+        self._computed = max(self._computed + 1, self._clock.now_us())
+        tenant, touched = subject.tenant, Touched(subject.name, minutes)
+        await reader.count_minutes(self._clickhouse, tenant, touched, self._computed, timeout=self._timeout)
+        for grain in FINER:
+            await reader.add_up(self._clickhouse, tenant, touched, grain, self._computed, timeout=self._timeout)
+        held = await reader.subjects(self._clickhouse, tenant, touched, timeout=self._timeout)
+        for grain in (Grain.ALL, *(grain for grain in Grain if grain is not Grain.ALL)):
+            starts = windows_touched((start // MINUTE_US for start in minutes), grain)
+            windows = await self._windows(tenant, grain, starts, touched, (0, 1))
+            # A subject that was in one touched window may be looked up in another it was never in: only its own count.
+            mine = {(f"{dimension}={value}", window_start(start, grain)) for start, dimension, value in held if _has_windows(grain, dimension)}
+            chosen: dict[str, dict[int, Items]] = {}
+            for name, start in mine:
+                chosen.setdefault(name, {})[start] = windows.get(name, {}).get(start, {})
+            await self._writer.write_many(tenant, grain.value, chosen, positions)
+
+    async def _windows(self, tenant: str, grain: Grain, starts: Sequence[int], touched: Touched | None, page: tuple[int, int]) -> dict[str, dict[int, Items]]:
+        """Figures by subject and window start."""
+        governed: dict[int, list[tuple[PriceList, list[Usage]]]] = {start: [] for start in starts}
+        changes = [to_us(prices.effective_from) for prices in self._definitions.price_lists(tenant)]
+        for hourly in (False, True) if grain.seconds == 0 or grain.seconds >= Grain.HOUR.seconds else (False,):
+            whole: list[int] = []
+            for start in starts:
+                parts = list(pieces(grain, start, changes, Grain.HOUR if hourly else Grain.MINUTE))
+                if len(parts) == 1:
+                    whole.append(start)
+                    continue
+                for part in parts:
+                    used = await self._usage(tenant, grain, part, None, touched, page, hourly)
+                    governed[start].append((self._prices(tenant, part.from_us, hourly), [usage for _, usage in used]))
+            if whole:
+                span = Piece(grain, min(whole), window_end(max(whole), grain))
+                by_start: dict[int, list[Usage]] = {start: [] for start in whole}
+                for start, usage in await self._usage(tenant, grain, span, whole, touched, page, hourly):
+                    by_start[start].append(usage)
+                for start, usages in by_start.items():
+                    governed[start].append((self._prices(tenant, start, hourly), usages))
+        found: dict[str, dict[int, Items]] = {}
+        for start, parts_of in governed.items():
+            for name, items in figures(parts_of).items():
+                found.setdefault(name, {})[start] = items
+        return found
+
+    async def _usage(
+        self, tenant: str, grain: Grain, piece: Piece, starts: Sequence[int] | None, touched: Touched | None, page: tuple[int, int], hourly: bool
+    ) -> list[tuple[int, Usage]]:
+        traces = _has_windows(grain, TRACE)
+        return await reader.usage(self._clickhouse, tenant, piece, starts, touched, page, hourly=hourly, traces=traces, timeout=self._timeout)
+
+    def _prices(self, tenant: str, at_us: int, hourly: bool) -> PriceList:
+        """The list in force; series are priced by the list at the start of their hour."""
+        return self._definitions.price_list(tenant, window_start(at_us, Grain.HOUR) if hourly else at_us)
+
+
+def changed_span(before: Sequence[PriceList], now: Sequence[PriceList]) -> tuple[int, int | None] | None:
+    """The time, [from, until), for which another price list may govern, or the same with other prices; None when nothing changed."""
+    kept = [prices for prices in before if prices in now]
+    changed = [to_us(prices.effective_from) for prices in (*before, *now) if prices not in kept]
+    if not changed:
+        return None
+    later = [at for at in (to_us(prices.effective_from) for prices in kept) if at > max(changed)]
+    return max(min(changed), 0), min(later, default=None)
+
+
+def _has_windows(grain: Grain, dimension: str) -> bool:
+    """A trace is short and there are many: it has windows of a minute and of all time only."""
+    return dimension != TRACE or grain in (Grain.MINUTE, Grain.ALL)

@@ -1,0 +1,176 @@
+"""Writing windows: only what changed becomes a new revision, and every revision is published for the live hub."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from infra.runtime.clickhouse import ClickHouse
+from infra.runtime.clock import Clock
+from infra.runtime.producer import Producer
+from schemas.avro import WindowUpdate, encode_update
+from schemas.topics import UPDATES
+from streams.ledger import sql_time
+from streams.readers import windows as reader
+from streams.rows import insert_rows
+
+MAX_CACHED = 20_000
+"""Windows whose last figures are remembered; beyond that they are read back before they are compared."""
+
+MAX_NAMES_BYTES = 24_000
+"""Names of subjects in one statement, encoded: parameters travel in the request's address."""
+MAX_SENDING = 500
+"""Updates on their way to Kafka at once."""
+
+Items = Mapping[str, Mapping[str, Any]]
+"""Figures of a window by item."""
+
+_encode = msgspec.json.Encoder(order="sorted").encode
+
+
+@dataclass(frozen=True)
+class _Changed:
+    """A window that differs from what is stored, with the items that do and with all of them."""
+
+    subject: str
+    start: int
+    differs: dict[str, str]
+    now: dict[str, str]
+
+
+class WindowWriter:
+    """Upserts the windows of one kind."""
+
+    def __init__(self, kind: str, clickhouse: ClickHouse, producer: Producer, clock: Clock) -> None:
+        self._kind = kind
+        self._clickhouse = clickhouse
+        self._producer = producer
+        self._clock = clock
+        self._last: OrderedDict[tuple[str, str, str, int], dict[str, str]] = OrderedDict()
+        self._revisions: dict[tuple[str, str], int] = {}
+
+    def forget(self) -> None:
+        """Drop what is remembered: another worker may have written since."""
+        self._last.clear()
+        self._revisions.clear()
+
+    async def write(self, tenant: str, subject: str, grain: str, windows: Mapping[int, Items], positions: Mapping[str, int]) -> None:
+        """Store the windows (by start, microseconds) whose figures differ from the stored ones, as one revision, and publish each.
+
+        An item that is gone is stored as an empty object. Raises ClickHouseError or Unavailable; repeating is safe.
+        """
+        await self.write_many(tenant, grain, {subject: windows}, positions)
+
+    async def write_many(self, tenant: str, grain: str, subjects: Mapping[str, Mapping[int, Items]], positions: Mapping[str, int]) -> None:
+        """`write` for many subjects at once: few statements, and a revision of its own for each subject that changed."""
+        for group in _groups(subjects):
+            await self._write_group(tenant, grain, group, positions)
+
+    async def _write_group(self, tenant: str, grain: str, subjects: Mapping[str, Mapping[int, Items]], positions: Mapping[str, int]) -> None:
+        stored = await self._stored(tenant, grain, {(subject, start) for subject, windows in subjects.items() for start in windows})
+        changed: list[_Changed] = []
+        for subject, windows in subjects.items():
+            for start, items in windows.items():
+                before = stored[(subject, start)]
+                now = {name: _encode(figures).decode() for name, figures in items.items()}
+                now.update({name: "{}" for name in before if name not in now})
+                differs = {name: text for name, text in now.items() if before.get(name) != text}
+                if differs:
+                    changed.append(_Changed(subject, start, differs, now))
+        if not changed:
+            return
+        revisions = await self._next_revisions(tenant, {window.subject for window in changed})
+        at = self._clock.now_us()
+        rows = [
+            {
+                "tenant": tenant, "subject": window.subject, "grain": grain, "window_start": sql_time(window.start), "item": name,
+                "revision": revisions[window.subject], "computed_at": sql_time(at), "positions": dict(positions), "payload": text,
+            }
+            for window in changed
+            for name, text in window.differs.items()
+        ]  # fmt: skip
+        first = changed[0].subject
+        await insert_rows(self._clickhouse, f"windows_{self._kind}", rows, token=f"{self._kind}/{tenant}/{first}/{grain}/{revisions[first]}/{at}")
+        for window in changed:
+            self._revisions[(tenant, window.subject)] = revisions[window.subject]
+            self._remember((tenant, window.subject, grain, window.start), window.now)
+        updates = [
+            WindowUpdate(self._kind, tenant, window.subject, grain, window.start, revisions[window.subject], at, positions, _joined(window.now))
+            for window in changed
+        ]
+        # Sent side by side: each waits for its acknowledgement, and the producer keeps the order they were begun in.
+        for begin in range(0, len(updates), MAX_SENDING):
+            await asyncio.gather(*(self._publish(update) for update in updates[begin : begin + MAX_SENDING]))
+
+    async def watermark(self, tenant: str, subject: str, positions: Mapping[str, int]) -> None:
+        """Say that the subject's cumulative window includes these positions."""
+        at = self._clock.now_us()
+        row = {
+            "kind": self._kind, "tenant": tenant, "subject": subject, "revision": self._revisions.get((tenant, subject), 0),
+            "positions": dict(positions), "at": sql_time(at),
+        }  # fmt: skip
+        await insert_rows(self._clickhouse, "watermarks", [row], token=f"{self._kind}/{tenant}/{subject}/{at}")
+
+    async def positions(self, tenant: str, subject: str) -> dict[str, int]:
+        """The positions last said, for a worker that takes the subject over."""
+        return await reader.watermark(self._clickhouse, self._kind, tenant, subject)
+
+    async def _publish(self, update: WindowUpdate) -> None:
+        await self._producer.send(UPDATES.name, encode_update(update), key=f"{update.tenant}/{update.subject}".encode())
+
+    async def _stored(self, tenant: str, grain: str, places: Collection[tuple[str, int]]) -> dict[tuple[str, int], dict[str, str]]:
+        """What is stored of windows, by subject and start; what is not remembered is read back in one statement."""
+        found: dict[tuple[str, int], dict[str, str]] = {}
+        unknown: dict[tuple[str, int], dict[str, str]] = {}
+        for subject, start in places:
+            known = self._last.get((tenant, subject, grain, start))
+            if known is None:
+                unknown[(subject, start)] = {}
+            else:
+                found[(subject, start)] = known
+        if unknown:
+            subjects, starts = sorted({subject for subject, _ in unknown}), sorted({start for _, start in unknown})
+            for subject, start, item, payload in await reader.payloads(self._clickhouse, self._kind, tenant, grain, subjects, starts):
+                if (subject, start) in unknown:
+                    unknown[(subject, start)][item] = payload
+            for (subject, start), items in unknown.items():
+                self._remember((tenant, subject, grain, start), items)
+        return found | unknown
+
+    def _remember(self, place: tuple[str, str, str, int], items: dict[str, str]) -> None:
+        self._last[place] = items
+        self._last.move_to_end(place)
+        if len(self._last) > MAX_CACHED:
+            self._last.popitem(last=False)
+
+    async def _next_revisions(self, tenant: str, subjects: Collection[str]) -> dict[str, int]:
+        known = {subject: self._revisions[(tenant, subject)] for subject in subjects if (tenant, subject) in self._revisions}
+        unknown = sorted(set(subjects) - known.keys())
+        if unknown:
+            stored = await reader.revisions(self._clickhouse, self._kind, tenant, unknown)
+            known |= {subject: stored.get(subject, 0) for subject in unknown}
+        return {subject: revision + 1 for subject, revision in known.items()}
+
+
+def _joined(items: Mapping[str, str]) -> str:
+    """The whole window as JSON, without the items that are gone."""
+    return "{" + ",".join(f"{_encode(name).decode()}:{text}" for name, text in sorted(items.items()) if text != "{}") + "}"
+
+
+def _groups(subjects: Mapping[str, Mapping[int, Items]]) -> Iterator[dict[str, Mapping[int, Items]]]:
+    """Subjects in groups whose names and starts fit into the address of a request."""
+    group: dict[str, Mapping[int, Items]] = {}
+    size = 0
+    for subject in sorted(subjects):
+        needed = len(quote(subject)) + 12
+        if group and size + needed > MAX_NAMES_BYTES:
+            yield group
+            group, size = {}, 0
+        group[subject] = subjects[subject]
+        size += needed
+    if group:
+        yield group

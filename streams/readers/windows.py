@@ -1,0 +1,43 @@
+"""Queries on the window tables and the watermarks."""
+
+from collections.abc import Sequence
+
+from infra.runtime.clickhouse import ClickHouse
+from schemas.tables.windows import WINDOWS
+
+
+async def payloads(
+    clickhouse: ClickHouse, kind: str, tenant: str, grain: str, subjects: Sequence[str], starts: Sequence[int]
+) -> list[tuple[str, int, str, str]]:
+    """The stored figures of windows, one row an item: subject, start in microseconds, item, payload."""
+    rows = await clickhouse.query(
+        f"SELECT subject, toUnixTimestamp64Micro(window_start) AS start, item, payload FROM {WINDOWS[kind].name} FINAL "
+        "WHERE tenant = {tenant:String} AND subject IN {subjects:Array(String)} AND grain = {grain:String} "
+        "AND window_start IN (SELECT fromUnixTimestamp64Micro(arrayJoin({starts:Array(Int64)}), 'UTC'))",
+        {"tenant": tenant, "subjects": list(subjects), "grain": grain, "starts": list(starts)},
+    )
+    return [(str(row["subject"]), int(row["start"]), str(row["item"]), str(row["payload"])) for row in rows]
+
+
+async def revisions(clickhouse: ClickHouse, kind: str, tenant: str, subjects: Sequence[str]) -> dict[str, int]:
+    """The highest revision of each subject that has one."""
+    rows = await clickhouse.query(
+        f"SELECT subject, max(revision) AS high FROM {WINDOWS[kind].name} WHERE tenant = {{tenant:String}} AND subject IN {{subjects:Array(String)}} GROUP BY subject",
+        {"tenant": tenant, "subjects": list(subjects)},
+    )
+    return {str(row["subject"]): int(row["high"]) for row in rows}
+
+
+async def watermark(clickhouse: ClickHouse, kind: str, tenant: str, subject: str) -> dict[str, int]:
+    """The subject's stored positions, empty when it has none."""
+    rows = await clickhouse.query(
+        "SELECT positions FROM watermarks FINAL WHERE kind = {kind:String} AND tenant = {tenant:String} AND subject = {subject:String}",
+        {"kind": kind, "tenant": tenant, "subject": subject},
+    )
+    return {str(place): int(offset) for place, offset in rows[0]["positions"].items()} if rows else {}
+
+
+async def subjects(clickhouse: ClickHouse, kind: str) -> list[tuple[str, str]]:
+    """Every (tenant, subject) the kind has windows of."""
+    rows = await clickhouse.query("SELECT DISTINCT tenant, subject FROM watermarks WHERE kind = {kind:String}", {"kind": kind})
+    return [(str(row["tenant"]), str(row["subject"])) for row in rows]

@@ -1,0 +1,213 @@
+"""Refreshing windows: marks of one subject are gathered, its windows recomputed, and only then the marks acknowledged."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+
+from infra.runtime.clickhouse import ClickHouseError
+from infra.runtime.clock import Clock
+from infra.runtime.errors import MillstreamError
+from infra.runtime.settings import StreamSettings
+from schemas import position
+from schemas.avro import Mark
+from schemas.windows import Grain, windows_touched
+from streams import metrics
+from streams.acks import Ack
+
+_log = structlog.get_logger()
+
+SPANS = tuple(grain for grain in Grain if grain is not Grain.ALL)
+"""The grains with an end, shortest first."""
+
+
+@dataclass(frozen=True, order=True)
+class Subject:
+    """What windows are about."""
+
+    tenant: str
+    name: str
+
+
+@dataclass
+class Batch:
+    """The marks of one subject that one refresh answers for."""
+
+    units: set[str] | None = field(default_factory=set)
+    """Units that changed, or None for "any"."""
+    keyed: bool = False
+    minutes: set[int] = field(default_factory=set)
+    positions: dict[str, int] = field(default_factory=dict)
+    redefined: bool = False
+    """A definition changed or a recompute was asked for: everything cached about the subject is out of date."""
+    acks: list[tuple[Ack, tuple[int, ...]]] = field(default_factory=list)
+
+    def add(self, mark: Mark, ack: Ack) -> None:
+        """Take a mark in."""
+        if mark.reason != "block":
+            self.redefined = True
+            self.units = None
+        elif mark.units is None:
+            self.units = None
+        elif self.units is not None:
+            self.units.update(mark.units)
+        self.keyed = self.keyed or mark.keyed
+        self.minutes.update(mark.minutes)
+        if mark.topic:
+            self.positions = position.merge(self.positions, {f"{mark.topic}:{mark.partition}": mark.offset})
+        self.acks.append((ack, mark.minutes))
+
+
+class Windows(Protocol):
+    """One of the four computations, as the refresher drives it."""
+
+    @property
+    def kind(self) -> str:
+        """assignments, cardinality, cost or significance."""
+        ...
+
+    async def refresh(self, subject: Subject, batch: Batch) -> None:
+        """Bring the subject's cumulative window up to date and publish what changed. Raises ClickHouseError; repeating is safe."""
+        ...
+
+    async def refresh_window(self, subject: Subject, grain: Grain, start_us: int) -> None:
+        """Recompute one window and publish it if it changed. Raises ClickHouseError; repeating is safe."""
+        ...
+
+    def forget(self) -> None:
+        """Drop everything cached: subjects may have gone to another worker."""
+        ...
+
+
+@dataclass
+class _Due:
+    """A window that waits for its turn, and the marks that wait for it."""
+
+    at: float
+    acks: list[Ack] = field(default_factory=list)
+
+
+class Refresher:
+    """Drives one computation: the cumulative window of a subject first, its other windows as time allows.
+
+    A window that is expensive is refreshed seldom: after a refresh that took `c` seconds the same window rests for
+    `c * (1 / duty - 1)`, so that refreshing never takes more than its share of the engine, however fast marks arrive.
+    """
+
+    def __init__(self, windows: Windows, settings: StreamSettings, clock: Clock, grains: tuple[Grain, ...] = SPANS) -> None:
+        """`grains` are refreshed one window at a time, after the cumulative one; () for a computation whose `refresh` does them all."""
+        self._windows = windows
+        self._grains = grains
+        self._settings = settings
+        self._clock = clock
+        self._batches: dict[Subject, Batch] = {}
+        self._rest_until: dict[tuple[Subject, Grain], float] = {}
+        self._due: dict[tuple[Subject, Grain, int], _Due] = {}
+        self._wake = asyncio.Event()
+        self._epoch = 0
+
+    @property
+    def kind(self) -> str:
+        """The computation this drives."""
+        return self._windows.kind
+
+    def add(self, mark: Mark, release: Callable[[], object]) -> None:
+        """Take a mark in; `release` is called once every window it touched is refreshed."""
+        batch = self._batches.setdefault(Subject(mark.tenant, mark.subject), Batch())
+        batch.add(mark, Ack(release))
+        self._wake.set()
+
+    def forget(self) -> None:
+        """Partitions moved: leave everything unfinished to whoever owns it now; nothing of it is acknowledged."""
+        self._epoch += 1
+        self._batches.clear()
+        self._due.clear()
+        self._rest_until.clear()
+        self._windows.forget()
+
+    async def run(self) -> None:
+        """Refresh for ever. Blocks while ClickHouse is away and goes on by itself."""
+        while True:
+            pause = await self._step()
+            if pause is None:
+                await self._wake.wait()
+            elif pause > 0:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), pause)
+
+    async def _step(self) -> float | None:
+        """Do the most urgent refresh; how long to rest otherwise, None for "until something comes"."""
+        self._wake.clear()
+        now = self._clock.monotonic()
+        ready = [subject for subject in self._batches if self._rest_until.get((subject, Grain.ALL), 0.0) <= now]
+        if ready:
+            await self._cumulative(ready[0])
+            return 0.0
+        due = [place for place, window in self._due.items() if window.at <= now]
+        if due:
+            await self._window(min(due, key=lambda place: (place[1].seconds, place)))
+            return 0.0
+        times = [self._rest_until.get((subject, Grain.ALL), 0.0) for subject in self._batches] + [window.at for window in self._due.values()]
+        return max(0.005, min(times) - now) if times else None
+
+    async def _cumulative(self, subject: Subject) -> None:
+        batch, epoch = self._batches.pop(subject), self._epoch
+        for ack, minutes in batch.acks:
+            for grain in self._grains:
+                for start in windows_touched(minutes, grain):
+                    ack.hold()
+                    place = (subject, grain, start)
+                    window = self._due.setdefault(place, _Due(self._rest_until.get((subject, grain), 0.0)))
+                    window.acks.append(ack)
+        if not await self._timed(subject, Grain.ALL, lambda: self._windows.refresh(subject, batch)) and epoch == self._epoch:
+            self._restore(subject, batch)
+            return
+        if epoch == self._epoch:
+            for ack, _ in batch.acks:
+                ack.done()
+
+    def _restore(self, subject: Subject, batch: Batch) -> None:
+        """The refresh failed: its marks, and those that came meanwhile, wait for the next attempt."""
+        later = self._batches.pop(subject, Batch())
+        merged = Batch(
+            None if batch.units is None or later.units is None else batch.units | later.units,
+            batch.keyed or later.keyed,
+            batch.minutes | later.minutes,
+            position.merge(batch.positions, later.positions),
+            batch.redefined or later.redefined,
+            [*((ack, ()) for ack, _ in batch.acks), *later.acks],
+        )
+        self._batches[subject] = merged
+
+    async def _window(self, place: tuple[Subject, Grain, int]) -> None:
+        window, epoch = self._due.pop(place), self._epoch
+        subject, grain, start = place
+        done = await self._timed(subject, grain, lambda: self._windows.refresh_window(subject, grain, start))
+        if epoch != self._epoch:
+            return
+        if done:
+            for ack in window.acks:
+                ack.done()
+        else:
+            again = self._due.setdefault(place, _Due(0.0))
+            again.acks.extend(window.acks)
+            again.at = self._rest_until[(subject, grain)]
+
+    async def _timed(self, subject: Subject, grain: Grain, work: Callable[[], Awaitable[None]]) -> bool:
+        """Run one refresh and set its rest; False when it failed."""
+        started = self._clock.monotonic()
+        try:
+            await work()
+        except (ClickHouseError, MillstreamError, OSError) as error:
+            _log.warning("refresh failed, trying again", kind=self._windows.kind, subject=subject.name, grain=grain.value, error=str(error)[:500])
+            self._rest_until[(subject, grain)] = self._clock.monotonic() + self._settings.retry_initial_s
+            return False
+        took = self._clock.monotonic() - started
+        rest = max(self._settings.refresh_min_s, took * (1 / self._settings.refresh_duty - 1))
+        self._rest_until[(subject, grain)] = self._clock.monotonic() + rest
+        metrics.REFRESHES.labels(self._windows.kind).inc()
+        metrics.REFRESH_SECONDS.labels(self._windows.kind).observe(took)
+        return True

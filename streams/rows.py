@@ -1,0 +1,16 @@
+"""Small inserts of rows the agents make themselves."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from infra.runtime.clickhouse import ClickHouse
+
+_SETTINGS = {"async_insert": "0", "insert_deduplicate": "1", "deduplicate_blocks_in_dependent_materialized_views": "1", "date_time_input_format": "best_effort"}
+
+
+async def insert_rows(clickhouse: ClickHouse, table: str, rows: Sequence[Mapping[str, Any]], token: str) -> None:
+    """Insert rows in one INSERT; a token that was used before is dropped. Raises ClickHouseError; repeating with the same rows is safe."""
+    body = b"\n".join(msgspec.json.encode(row) for row in rows)
+    await clickhouse.insert_bytes(f"INSERT INTO {table} FORMAT JSONEachRow", body, settings={**_SETTINGS, "insert_deduplication_token": token})

@@ -1,0 +1,179 @@
+"""The sink: one block, one INSERT, the bytes unchanged."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+import structlog
+
+from infra.runtime.clickhouse import ClickHouse, ClickHouseError
+from infra.runtime.clock import Clock
+from infra.runtime.errors import MillstreamError
+from infra.runtime.producer import Producer
+from infra.runtime.settings import Settings
+from schemas.avro import Mark, encode_mark
+from schemas.blocks import Block, MalformedBlock
+from schemas.tables.table import Table
+from schemas.topics import Topic
+from streams import metrics
+from streams.dead_letters import DeadLetters
+from streams.failpoints import passing
+from streams.ledger import Entry, Ledger
+
+_log = structlog.get_logger()
+_T = TypeVar("_T")
+
+INSERT_SETTINGS = {
+    "async_insert": "0",
+    "insert_deduplicate": "1",
+    "deduplicate_blocks_in_dependent_materialized_views": "1",
+    "max_insert_block_size": "1048449",
+    "min_insert_block_size_rows": "1048449",
+    "min_insert_block_size_bytes": "1073741824",
+    "input_format_parallel_parsing": "0",
+    "max_threads": "1",
+    "max_insert_threads": "1",
+}
+"""Sent with every INSERT, first try and retries alike: servers differ in their defaults, and equal blocks need equal settings."""
+
+
+class Record(Protocol):
+    """What the sink needs of a Kafka record."""
+
+    topic: str
+    partition: int
+    offset: int
+    headers: list[tuple[str, bytes]] | None
+    value: bytes | None
+
+
+class Revoked(Exception):
+    """The partition went to another worker; the record is its business now."""
+
+
+class Sink:
+    """Stores the blocks of one raw topic.
+
+    For each block, in this order:
+      1. INSERT, repeated with the same bytes and the same token until ClickHouse acknowledges it or calls it malformed;
+      2. marks for the agents whose windows it touches, acknowledged by Kafka;
+      3. the ledger entry, which is the high-water mark;
+      4. the Kafka offset, by the caller's acknowledgement.
+    A crash between any two repeats steps that are safe to repeat.
+    """
+
+    def __init__(
+        self, topic: Topic, table: Table, marks: Topic | None, clickhouse: ClickHouse, producer: Producer, ledger: Ledger, dead: DeadLetters,
+        settings: Settings, clock: Clock, owned: Callable[[str, int], bool],
+    ) -> None:  # fmt: skip
+        if table.feed is None:
+            raise ValueError(f"{table.name} has no feed")
+        self._feed = table.feed
+        self._topic = topic
+        self._table = table
+        self._marks = marks
+        self._clickhouse = clickhouse
+        self._producer = producer
+        self._ledger = ledger
+        self._dead = dead
+        self._settings = settings
+        self._clock = clock
+        self._owned = owned
+        self._high: dict[int, int] = {}
+
+    def forget(self) -> None:
+        """Partitions were taken away or given: read the high-water marks again before the next block."""
+        self._high.clear()
+
+    async def store(self, record: Record) -> None:
+        """Bring one record to its end: stored, skipped because it was before, or buried. Returns when its offset may be committed.
+
+        Blocks as long as ClickHouse or Kafka are away. Raises Revoked when the partition is no longer this worker's.
+        """
+        high = self._high.get(record.partition)
+        if high is None:
+            high = await self._persist(record, lambda: self._ledger.high_water_mark(record.topic, record.partition))
+            self._high[record.partition] = high
+        if record.offset <= high:
+            metrics.BLOCKS.labels(self._topic.name, "skipped").inc()
+            return
+        try:
+            block = Block.from_record(record.topic, record.headers, record.value)
+        except MalformedBlock as error:
+            await self._bury(record, str(error), "", 0)
+            return
+        reason = await self._insert(record, block)
+        if reason:
+            await self._bury(record, reason, block.batch_id, block.rows)
+            return
+        passing("inserted")
+        await self._persist(record, lambda: self._mark(record, block))
+        entry = Entry.stored(block, record.partition, record.offset)
+        await self._persist(record, lambda: self._ledger.record([entry]))
+        passing("recorded")
+        self._high[record.partition] = record.offset
+        self._dead.stored()
+        metrics.BLOCKS.labels(self._topic.name, "stored").inc()
+        metrics.ROWS.labels(self._topic.name).inc(block.rows)
+        metrics.FRESHNESS.labels(self._topic.name).observe(max(0.0, (self._clock.now_us() - block.born_us) / 1e6))
+
+    async def _insert(self, record: Record, block: Block) -> str:
+        """Insert until acknowledged; the reason when the block is malformed instead."""
+        statement = self._feed.insert(self._table.name, record.partition, record.offset)
+        settings = {**INSERT_SETTINGS, **self._feed.settings, "insert_deduplication_token": block.batch_id}
+        refusals: list[str] = []
+
+        async def attempt() -> None:
+            started = time.perf_counter()
+            passing("inserting")
+            try:
+                await self._clickhouse.insert_bytes(statement, block.body, settings=settings, timeout=self._settings.clickhouse.insert_timeout_s)
+            except ClickHouseError as error:
+                if not error.poison:
+                    raise
+                refusals.append(str(error))
+                if len(refusals) < self._settings.streams.poison_attempts:
+                    raise
+            else:
+                refusals.clear()
+                metrics.INSERT_SECONDS.labels(self._topic.name).observe(time.perf_counter() - started)
+
+        await self._persist(record, attempt)
+        return refusals[-1] if refusals else ""
+
+    async def _mark(self, record: Record, block: Block) -> None:
+        if self._marks is None:
+            return
+        for touched in block.touched:
+            mark = Mark(
+                tenant=touched.tenant, subject=touched.subject, topic=record.topic, partition=record.partition, offset=record.offset, batch_id=block.batch_id,
+                minutes=touched.minutes, units=touched.units, rows=block.rows, keyed=touched.keyed, produced_at_us=block.born_us,
+            )  # fmt: skip
+            key = f"{mark.tenant}/{mark.subject}" if self._marks.key == "tenant/experiment" else mark.tenant
+            await self._producer.send(self._marks.name, encode_mark(mark), key=key.encode())
+
+    async def _bury(self, record: Record, reason: str, batch_id: str, rows: int) -> None:
+        _log.error("block buried", topic=record.topic, partition=record.partition, offset=record.offset, reason=reason[:300])
+        await self._persist(
+            record, lambda: self._dead.bury(record.partition, record.offset, list(record.headers or ()), record.value or b"", reason, batch_id, rows)
+        )
+        entry = Entry(record.topic, record.partition, record.offset, batch_id, rows, "dead", self._clock.now_us(), ())
+        await self._persist(record, lambda: self._ledger.record([entry]))
+        self._high[record.partition] = record.offset
+        metrics.BLOCKS.labels(self._topic.name, "dead").inc()
+
+    async def _persist(self, record: Record, step: Callable[[], Awaitable[_T]]) -> _T:
+        """Repeat a step until it succeeds, with growing pauses. Raises Revoked when the partition is no longer this worker's."""
+        pause = self._settings.streams.retry_initial_s
+        while True:
+            if not self._owned(record.topic, record.partition):
+                raise Revoked
+            try:
+                return await step()
+            except (ClickHouseError, MillstreamError, OSError) as error:
+                metrics.RETRIES.labels(self._topic.name).inc()
+                _log.warning("step failed, trying again", topic=record.topic, partition=record.partition, offset=record.offset, error=str(error)[:300])
+            await asyncio.sleep(pause * random.uniform(0.8, 1.2))
+            pause = min(pause * 2, self._settings.streams.retry_max_s)

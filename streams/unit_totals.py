@@ -1,0 +1,118 @@
+"""Keeping the per-unit totals: what may be added up is sealed, what may come again is totalled anew."""
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from infra.runtime.clickhouse import ClickHouse
+from infra.runtime.clock import Clock
+from schemas import position
+from schemas.topics import EVENTS
+from streams.ledger import sql_time
+from streams.readers import experiments
+from streams.refresher import Batch, Subject
+from streams.rows import insert_rows
+
+SEAL_ROWS = 1_000_000
+"""Events behind the seal from which on they are folded in: few enough to read at every refresh, many enough to make folding rare."""
+
+TIMEOUT_S = 60.0
+"""Deadline of one statement over the totals."""
+
+
+@dataclass
+class _Seal:
+    """How far an experiment is sealed."""
+
+    sequence: int = 0
+    positions: dict[int, int] = field(default_factory=dict)
+    """First offset behind the seal, by partition."""
+
+
+@dataclass
+class _State:
+    seal: _Seal | None = None
+    covered: dict[str, int] = field(default_factory=dict)
+    """Positions up to which events with a client's id are totalled."""
+    checked: dict[str, int] = field(default_factory=dict)
+    """Positions at which the length of the tail was last looked at."""
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class UnitTotals:
+    """The totals of every experiment this worker owns; shared by the agents that read them."""
+
+    def __init__(self, clickhouse: ClickHouse, clock: Clock) -> None:
+        self._clickhouse = clickhouse
+        self._clock = clock
+        self._states: defaultdict[Subject, _State] = defaultdict(_State)
+
+    def forget(self) -> None:
+        """Partitions moved: read the seals again before they are used."""
+        self._states.clear()
+
+    async def ready(self, subject: Subject, batch: Batch) -> dict[int, int]:
+        """Make the totals include the batch; returns the seal (first offset behind it, by partition). Raises ClickHouseError; repeating is safe."""
+        state = self._states[subject]
+        async with state.lock:
+            if batch.redefined:
+                state.covered = {}
+            if (batch.keyed or batch.redefined) and not (state.covered and position.covers(state.covered, batch.positions)):
+                await experiments.total_keyed(
+                    self._clickhouse,
+                    subject.tenant,
+                    subject.name,
+                    None if batch.units is None else sorted(batch.units),
+                    self._clock.now_us(),
+                    timeout=TIMEOUT_S,
+                )
+                state.covered = position.merge(state.covered, batch.positions)
+            if state.seal is None:
+                state.seal = await self._load(subject)
+            return dict(state.seal.positions)
+
+    async def maybe_seal(self, subject: Subject, positions: position.Positions) -> None:
+        """Fold the tail up to `positions` into the totals when it has grown long. Call it when nothing is waiting."""
+        state = self._states[subject]
+        async with state.lock:
+            if state.seal is None or position.covers(state.checked, positions):
+                return
+            state.checked = dict(positions)
+            if await experiments.tail_rows(self._clickhouse, subject.tenant, subject.name, state.seal.positions) < SEAL_ROWS:
+                return
+            until = dict(state.seal.positions)
+            for place, offset in positions.items():
+                topic, _, part = place.partition(":")
+                if topic == EVENTS.name:
+                    until[int(part)] = max(until.get(int(part), 0), offset + 1)
+            state.seal = await self._advance(subject, state.seal, until)
+
+    async def _load(self, subject: Subject) -> _Seal:
+        """The seal in force; an intent that was not completed is carried out again first."""
+        seal = _Seal()
+        steps = await experiments.seals(self._clickhouse, subject.tenant, subject.name)
+        done = {sequence for sequence, completed, _ in steps if completed}
+        for sequence, completed, positions in steps:
+            if completed:
+                seal = _Seal(sequence, positions)
+            elif sequence not in done:
+                seal = await self._carry_out(subject, seal, _Seal(sequence, positions))
+        return seal
+
+    async def _advance(self, subject: Subject, old: _Seal, until: dict[int, int]) -> _Seal:
+        new = _Seal(old.sequence + 1, until)
+        await self._note(subject, new, done=False)
+        return await self._carry_out(subject, old, new)
+
+    async def _carry_out(self, subject: Subject, old: _Seal, new: _Seal) -> _Seal:
+        token = f"seal/{subject.tenant}/{subject.name}/{new.sequence}"
+        await experiments.seal(self._clickhouse, subject.tenant, subject.name, old.positions, new.positions, token, timeout=TIMEOUT_S)
+        await self._note(subject, new, done=True)
+        return new
+
+    async def _note(self, subject: Subject, seal: _Seal, *, done: bool) -> None:
+        row = {
+            "tenant": subject.tenant, "experiment": subject.name, "sequence": seal.sequence, "done": int(done), "positions": seal.positions,
+            "at": sql_time(self._clock.now_us()),
+        }  # fmt: skip
+        await insert_rows(self._clickhouse, "seals", [row], token=f"seals/{subject.tenant}/{subject.name}/{seal.sequence}/{int(done)}")
