@@ -14,6 +14,8 @@ _log = structlog.get_logger()
 _HOP = {b"connection", b"keep-alive", b"transfer-encoding", b"te", b"trailer", b"upgrade", b"proxy-authorization", b"proxy-authenticate", b"host"}
 _WS_HANDSHAKE = {b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-extensions", b"sec-websocket-protocol"}
 _MAX_FRAME = 16 * 1024 * 1024
+_PATIENCE_S = 330.0
+"""A read may wait 300 s for a position before the query service answers it."""
 
 
 class Forwarder:
@@ -21,7 +23,7 @@ class Forwarder:
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
-        self._client = httpx.AsyncClient(base_url=self._url, timeout=httpx.Timeout(60, connect=2), limits=httpx.Limits(max_connections=200))
+        self._client = httpx.AsyncClient(base_url=self._url, timeout=httpx.Timeout(_PATIENCE_S, connect=2), limits=httpx.Limits(max_connections=200))
 
     async def close(self) -> None:
         await self._client.aclose()

@@ -13,6 +13,11 @@ from schemas.blocks import Block
 MAX_FLIGHTS = 2
 """Blocks of one lane that may wait for their acknowledgement at once; more would only make blocks smaller."""
 
+PACE_S_PER_ROW = 10e-6
+LONGEST_PACE_S = 0.1
+"""After a block of `r` rows the next one leaves no sooner than `r * PACE_S_PER_ROW`: nothing when idle, and under load blocks grow to
+what the sink stores at the least cost per row instead of arriving as fast as the broker can acknowledge them."""
+
 
 class Part(Protocol):
     """What one request adds to a block."""
@@ -39,8 +44,8 @@ class _Waiting(Generic[P]):
 class GroupCommit(Generic[P]):
     """Collects parts of many requests into blocks of one topic and publishes them.
 
-    No timer: a part that finds the lane idle leaves at once, so the latency of an idle system is one broker round trip,
-    and under load a block holds whatever arrived while the blocks before it were under way.
+    A part that finds the lane idle leaves at once, so the latency of an idle system is one broker round trip, and under
+    load a block holds whatever arrived while the blocks before it were under way.
     """
 
     def __init__(self, assemble: Callable[[Sequence[P], str], Block], publisher: Publisher, settings: IngestSettings, clock: Clock) -> None:
@@ -50,6 +55,8 @@ class GroupCommit(Generic[P]):
         self._clock = clock
         self._waiting: list[_Waiting[P]] = []
         self._flights = 0
+        self._next_departure = 0.0
+        self._alarm: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def submit(self, part: P, batch_id: str | None = None) -> str:
@@ -65,16 +72,27 @@ class GroupCommit(Generic[P]):
 
     async def drain(self) -> None:
         """Wait until every part that was submitted has its answer."""
-        while self._tasks:
+        while self._tasks or self._waiting:
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.sleep(max(0.0, self._next_departure - asyncio.get_running_loop().time()))
 
     def _depart(self) -> None:
+        loop = asyncio.get_running_loop()
         while self._waiting and self._flights < MAX_FLIGHTS:
+            if loop.time() < self._next_departure:
+                if self._alarm is None:
+                    self._alarm = loop.call_at(self._next_departure, self._alarm_rang)
+                return
             group = self._take()
+            self._next_departure = loop.time() + min(LONGEST_PACE_S, PACE_S_PER_ROW * sum(waiting.part.rows for waiting in group))
             self._flights += 1
-            task = asyncio.get_running_loop().create_task(self._fly(group))
+            task = loop.create_task(self._fly(group))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    def _alarm_rang(self) -> None:
+        self._alarm = None
+        self._depart()
 
     def _take(self) -> list[_Waiting[P]]:
         if self._waiting[0].batch_id is not None:

@@ -73,7 +73,7 @@ class Access:
 def from_loopback(connection: HTTPConnection) -> bool:
     """Whether the request began on this machine. The service stands behind ingest, which names the peer it saw in
     `X-Forwarded-For`; every address of the chain must be a loopback address, so the header can only take trust away."""
-    chain = [part.strip() for part in connection.headers.get("x-forwarded-for", "").split(",") if part.strip()]
+    chain = [part.strip() for line in connection.headers.getlist("x-forwarded-for") for part in line.split(",") if part.strip()]
     if connection.client is None:
         return False
     return all(_is_loopback(address) for address in (*chain, connection.client.host))

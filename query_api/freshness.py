@@ -47,7 +47,7 @@ class Freshness:
         before the call is in the answer.
         """
         running = self._look
-        if running is not None:
+        if running is not None and not running.done():
             await asyncio.wait({running})
         if self._look is None or self._look is running:
             self._look = asyncio.create_task(self._refresh())

@@ -74,7 +74,10 @@ DOOR_TOPICS: Final[dict[str, Topic]] = {
 }
 """Where the requests of each door of `schemas.surfaces` go; the gRPC services of the last three go the same way."""
 
-MARKS: Final[dict[str, Topic]] = {t.EVENTS.name: t.EXPERIMENT_MARKS, t.SPANS.name: t.TELEMETRY_MARKS, t.METRIC_POINTS.name: t.TELEMETRY_MARKS}
+MARKS: Final[dict[str, Topic]] = {
+    t.EVENTS.name: t.EXPERIMENT_MARKS,
+    **{topic.name: t.TELEMETRY_MARKS for topic in (t.SPANS, t.METRIC_POINTS, t.LOGS)},
+}
 """Where the sink of a raw topic says what changed."""
 
 _OF_UNITS = (UNIT_TOTALS, UNIT_KEYED_TOTALS, SEALS)

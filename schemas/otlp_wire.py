@@ -3,6 +3,8 @@
 A block's body is a sequence of length-delimited `Envelope` messages. The member `body` holds an Export*ServiceRequest
 exactly as the client sent it, so a block is built by concatenation. The `.proto` text below is ours and differs from
 OpenTelemetry's on purpose: what is stored as bytes (resources, attribute values, events, links) is declared as bytes.
+Fields that a newer OTLP has and this text lacks are kept wherever bytes are stored; elsewhere they stay in the block on
+the topic, but not in the table.
 """
 
 from collections.abc import Iterable
@@ -47,6 +49,7 @@ def settings(schema: str) -> dict[str, str]:
         "max_insert_threads": "1",
         "optimize_on_insert": "0",
         "query_plan_enable_optimizations": "0",
+        "compile_expressions": "0",
     }
 
 

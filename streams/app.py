@@ -18,8 +18,10 @@ from infra.runtime.producer import Producer
 from infra.runtime.settings import Settings
 from schemas.avro import decode_mark
 from schemas.definitions import Definitions
+from schemas.lineage import MARKS
 from schemas.tables.catalog import FED
-from schemas.topics import BY_NAME, EVENTS, EXPERIMENT_MARKS, METRIC_POINTS, RAW, SPANS, TELEMETRY_MARKS, Topic
+from schemas.topics import BY_NAME, EXPERIMENT_MARKS, RAW, TELEMETRY_MARKS, Topic
+from schemas.windows import Grain
 from streams.assignments import Assignments
 from streams.cardinality import Cardinality
 from streams.cost import Cost
@@ -28,15 +30,13 @@ from streams.fatal import DEFECT, stop_worker
 from streams.ledger import Ledger
 from streams.publish_windows import WindowWriter
 from streams.readers.ledger import recent_outcomes
+from streams.refresher import SPANS as ENDING_GRAINS
 from streams.refresher import Refresher, Windows
 from streams.significance import Significance
 from streams.sink import Revoked, Sink
 from streams.unit_totals import UnitTotals
 
 _log = structlog.get_logger()
-
-MARKS: dict[str, Topic] = {EVENTS.name: EXPERIMENT_MARKS, SPANS.name: TELEMETRY_MARKS, METRIC_POINTS.name: TELEMETRY_MARKS}
-"""Where the sink of a raw topic says what changed."""
 
 BUFFERED = 4
 """Records of one agent that Faust may hold ahead; a block can have megabytes."""
@@ -100,12 +100,12 @@ class Agents:
         totals = UnitTotals(parts.clickhouse, parts.clock)
         self._refreshers = {
             EXPERIMENT_MARKS.name: [
-                self._refresher(Assignments(parts.clickhouse, totals, parts.definitions, self._writer("assignments"))),
-                self._refresher(Significance(parts.clickhouse, totals, parts.definitions, self._writer("significance"))),
+                self._refresher(Assignments(parts.clickhouse, totals, parts.definitions, self._writer("assignments")), ()),
+                self._refresher(Significance(parts.clickhouse, totals, parts.definitions, self._writer("significance")), ENDING_GRAINS),
             ],
             TELEMETRY_MARKS.name: [
-                self._refresher(Cardinality(parts.clickhouse, self._writer("cardinality"), parts.clock)),
-                self._refresher(Cost(parts.clickhouse, self._writer("cost"), parts.definitions, parts.clock)),
+                self._refresher(Cardinality(parts.clickhouse, self._writer("cardinality"), parts.clock), ()),
+                self._refresher(Cost(parts.clickhouse, self._writer("cost"), parts.definitions, parts.clock), ()),
             ],
         }
 
@@ -123,8 +123,8 @@ class Agents:
     def _writer(self, kind: str) -> WindowWriter:
         return WindowWriter(kind, self._parts.clickhouse, self._parts.producer, self._parts.clock)
 
-    def _refresher(self, windows: Windows) -> Refresher:
-        return Refresher(windows, self._parts.settings.streams, self._parts.clock)
+    def _refresher(self, windows: Windows, grains: tuple[Grain, ...]) -> Refresher:
+        return Refresher(windows, self._parts.settings.streams, self._parts.clock, grains)
 
     def _agent(self, name: str, topic: Topic, handle: Callable[[Any], Awaitable[None]]) -> None:
         channel = self._app.topic(topic.name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")

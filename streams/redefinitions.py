@@ -32,8 +32,9 @@ class Redefinitions:
         self._changes.put_nowait(change)
 
     async def run(self) -> None:
-        """Mark every known experiment once, for what changed while no worker ran; then follow changes for ever."""
-        await self._until_done(functools.partial(self._mark_kind, "significance", ""))
+        """Mark every known subject once, for what changed while no worker ran; then follow changes for ever."""
+        for kind in ("significance", "cost"):
+            await self._until_done(functools.partial(self._mark_kind, kind, ""))
         while True:
             change = await self._changes.get()
             await self._until_done(functools.partial(self._pass_on, change))

@@ -82,19 +82,12 @@ class Windows(Protocol):
         ...
 
 
-@dataclass
-class _Due:
-    """A window that waits for its turn, and the marks that wait for it."""
-
-    at: float
-    acks: list[Ack] = field(default_factory=list)
-
-
 class Refresher:
     """Drives one computation: the cumulative window of a subject first, its other windows as time allows.
 
-    A window that is expensive is refreshed seldom: after a refresh that took `c` seconds the same window rests for
-    `c * (1 / duty - 1)`, so that refreshing never takes more than its share of the engine, however fast marks arrive.
+    What is expensive is refreshed seldom: after a refresh that took `c` seconds the subject's cumulative window rests for
+    `c * (1 / duty - 1)`, and so do all other windows together after one of them, so that refreshing never takes more than
+    its share of the engine, however fast marks arrive.
     """
 
     def __init__(self, windows: Windows, settings: StreamSettings, clock: Clock, grains: tuple[Grain, ...] = SPANS) -> None:
@@ -104,8 +97,9 @@ class Refresher:
         self._settings = settings
         self._clock = clock
         self._batches: dict[Subject, Batch] = {}
-        self._rest_until: dict[tuple[Subject, Grain], float] = {}
-        self._due: dict[tuple[Subject, Grain, int], _Due] = {}
+        self._rest_until: dict[Subject, float] = {}
+        self._windows_rest_until = 0.0
+        self._due: dict[tuple[Subject, Grain, int], list[Ack]] = {}
         self._wake = asyncio.Event()
         self._epoch = 0
 
@@ -142,15 +136,14 @@ class Refresher:
         """Do the most urgent refresh; how long to rest otherwise, None for "until something comes"."""
         self._wake.clear()
         now = self._clock.monotonic()
-        ready = [subject for subject in self._batches if self._rest_until.get((subject, Grain.ALL), 0.0) <= now]
+        ready = [subject for subject in self._batches if self._rest_until.get(subject, 0.0) <= now]
         if ready:
             await self._cumulative(ready[0])
             return 0.0
-        due = [place for place, window in self._due.items() if window.at <= now]
-        if due:
-            await self._window(min(due, key=lambda place: (place[1].seconds, place)))
+        if self._due and self._windows_rest_until <= now:
+            await self._window(min(self._due, key=lambda place: (place[1].seconds, place)))
             return 0.0
-        times = [self._rest_until.get((subject, Grain.ALL), 0.0) for subject in self._batches] + [window.at for window in self._due.values()]
+        times = [self._rest_until.get(subject, 0.0) for subject in self._batches] + ([self._windows_rest_until] if self._due else [])
         return max(0.005, min(times) - now) if times else None
 
     async def _cumulative(self, subject: Subject) -> None:
@@ -159,15 +152,16 @@ class Refresher:
             for grain in self._grains:
                 for start in windows_touched(minutes, grain):
                     ack.hold()
-                    place = (subject, grain, start)
-                    window = self._due.setdefault(place, _Due(self._rest_until.get((subject, grain), 0.0)))
-                    window.acks.append(ack)
-        if not await self._timed(subject, Grain.ALL, lambda: self._windows.refresh(subject, batch)) and epoch == self._epoch:
+                    self._due.setdefault((subject, grain, start), []).append(ack)
+        rest = await self._timed(subject, Grain.ALL, self._settings.refresh_duty, lambda: self._windows.refresh(subject, batch))
+        if epoch != self._epoch:
+            return
+        self._rest_until[subject] = self._clock.monotonic() + (self._settings.retry_initial_s if rest is None else rest)
+        if rest is None:
             self._restore(subject, batch)
             return
-        if epoch == self._epoch:
-            for ack, _ in batch.acks:
-                ack.done()
+        for ack, _ in batch.acks:
+            ack.done()
 
     def _restore(self, subject: Subject, batch: Batch) -> None:
         """The refresh failed: its marks, and those that came meanwhile, wait for the next attempt."""
@@ -183,31 +177,27 @@ class Refresher:
         self._batches[subject] = merged
 
     async def _window(self, place: tuple[Subject, Grain, int]) -> None:
-        window, epoch = self._due.pop(place), self._epoch
+        acks, epoch = self._due.pop(place), self._epoch
         subject, grain, start = place
-        done = await self._timed(subject, grain, lambda: self._windows.refresh_window(subject, grain, start))
+        rest = await self._timed(subject, grain, self._settings.window_duty, lambda: self._windows.refresh_window(subject, grain, start))
         if epoch != self._epoch:
             return
-        if done:
-            for ack in window.acks:
-                ack.done()
-        else:
-            again = self._due.setdefault(place, _Due(0.0))
-            again.acks.extend(window.acks)
-            again.at = self._rest_until[(subject, grain)]
+        self._windows_rest_until = self._clock.monotonic() + (self._settings.retry_initial_s if rest is None else rest)
+        if rest is None:
+            self._due.setdefault(place, []).extend(acks)
+            return
+        for ack in acks:
+            ack.done()
 
-    async def _timed(self, subject: Subject, grain: Grain, work: Callable[[], Awaitable[None]]) -> bool:
-        """Run one refresh and set its rest; False when it failed."""
+    async def _timed(self, subject: Subject, grain: Grain, duty: float, work: Callable[[], Awaitable[None]]) -> float | None:
+        """Run one refresh; how long to rest after it, in seconds, None when it failed."""
         started = self._clock.monotonic()
         try:
             await work()
         except (ClickHouseError, MillstreamError, OSError) as error:
             _log.warning("refresh failed, trying again", kind=self._windows.kind, subject=subject.name, grain=grain.value, error=str(error)[:500])
-            self._rest_until[(subject, grain)] = self._clock.monotonic() + self._settings.retry_initial_s
-            return False
+            return None
         took = self._clock.monotonic() - started
-        rest = max(self._settings.refresh_min_s, took * (1 / self._settings.refresh_duty - 1))
-        self._rest_until[(subject, grain)] = self._clock.monotonic() + rest
         metrics.REFRESHES.labels(self._windows.kind).inc()
         metrics.REFRESH_SECONDS.labels(self._windows.kind).observe(took)
-        return True
+        return max(self._settings.refresh_min_s, took * (1 / duty - 1))

@@ -1,6 +1,7 @@
 """The sink: one block, one INSERT, the bytes unchanged."""
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -15,6 +16,7 @@ from infra.runtime.producer import Producer
 from infra.runtime.settings import Settings
 from schemas.avro import Mark, encode_mark
 from schemas.blocks import Block, MalformedBlock
+from schemas.otlp_repair import repair
 from schemas.tables.table import Table
 from schemas.topics import Topic
 from streams import metrics
@@ -124,16 +126,21 @@ class Sink:
         statement = self._feed.insert(self._table.name, record.partition, record.offset)
         settings = {**INSERT_SETTINGS, **self._feed.settings, "insert_deduplication_token": block.batch_id}
         refusals: list[str] = []
+        body = block.body
 
         async def attempt() -> None:
+            nonlocal body
             started = time.perf_counter()
             passing("inserting")
             try:
-                await self._clickhouse.insert_bytes(statement, block.body, settings=settings, timeout=self._settings.clickhouse.insert_timeout_s)
+                await self._clickhouse.insert_bytes(statement, body, settings=settings, timeout=self._settings.clickhouse.insert_timeout_s)
             except ClickHouseError as error:
                 if not error.poison:
                     raise
                 refusals.append(str(error))
+                if self._feed.format == "Protobuf" and len(refusals) == 1:
+                    with contextlib.suppress(ValueError):
+                        body = repair(block.schema_id, block.body)
                 if len(refusals) < self._settings.streams.poison_attempts:
                     raise
             else:

@@ -16,6 +16,9 @@ from streams.rows import insert_rows
 SEAL_ROWS = 1_000_000
 """Events behind the seal from which on they are folded in: few enough to read at every refresh, many enough to make folding rare."""
 
+MAX_NAMED_UNITS = 10_000
+"""Units beyond which all are totalled again: each one named reads a granule of its own, so naming more of them is no cheaper."""
+
 TIMEOUT_S = 60.0
 """Deadline of one statement over the totals."""
 
@@ -62,7 +65,7 @@ class UnitTotals:
                     self._clickhouse,
                     subject.tenant,
                     subject.name,
-                    None if batch.units is None else sorted(batch.units),
+                    None if batch.units is None or len(batch.units) > MAX_NAMED_UNITS else sorted(batch.units),
                     self._clock.now_us(),
                     timeout=TIMEOUT_S,
                 )

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from infra.runtime.partitions import partitions_of
 from infra.runtime.producer import Place, Producer
 from infra.runtime.settings import KafkaSettings
 from schemas.topics import BY_NAME, DEAD_LETTERS, DOORS, RAW
@@ -70,20 +71,19 @@ class Letters:
         try:
             await self._consumer.start()
         except BaseException:
-            await self._consumer.stop()
+            await self._disconnect()
             raise
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        await self._consumer.stop()
+        await self._disconnect()
         if self._producer is not None:
             await self._producer.stop()
 
     async def read(self, partition: int, offset: int) -> Letter:
         """The letter at a place. Raises LetterGone and KafkaError."""
         place = TopicPartition(DEAD_LETTERS.name, partition)
-        known = await self._consumer.topics()
-        if DEAD_LETTERS.name not in known or partition not in (self._consumer.partitions_for_topic(DEAD_LETTERS.name) or ()):
+        if place not in await partitions_of(self._settings.bootstrap, DEAD_LETTERS.name):
             raise LetterGone(f"There is no partition {partition} of {DEAD_LETTERS.name}.")
         first, end = (await self._consumer.beginning_offsets([place]))[place], (await self._consumer.end_offsets([place]))[place]
         if not first <= offset < end:
@@ -95,6 +95,10 @@ class Letters:
         except TimeoutError as error:
             raise LetterGone(f"{DEAD_LETTERS.name}:{partition}:{offset} did not come within {_READ_S:g} s.") from error
         return Letter(partition, record.offset, tuple(record.headers), record.value or b"")
+
+    async def _disconnect(self) -> None:
+        # A consumer that was never assigned anything ends its own task by raising CancelledError from stop.
+        await asyncio.gather(self._consumer.stop(), return_exceptions=True)
 
     async def replay(self, letter: Letter) -> Place:
         """Publish the original bytes with the original headers where they came from. Raises ValueError, Unavailable and TooLarge."""

@@ -7,8 +7,11 @@ from typing import Annotated, Any
 import httpx
 import typer
 from aiokafka.errors import KafkaError
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
-from infra.cli.control import print_json, print_table
+from infra.cli.control import print_json
 from infra.cli.dead_letter import LetterGone, Letters, parse_place
 from infra.cli.endpoint import api_key, main_url, settings_of_stack
 from infra.runtime.errors import MillstreamError
@@ -20,7 +23,7 @@ app = typer.Typer(name="dlq", help="Dead letters: what could not be stored.", no
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 KeyOption = Annotated[str | None, typer.Option(help="API key; the first key of the stack when left out.", envvar="MILLSTREAM_API_KEY")]
 LimitOption = Annotated[int, typer.Option(help="Most letters.", min=1, max=1_000)]
-_COLUMNS = ("letter", "at", "topic", "partition", "offset", "rows", "reason")
+_COLUMNS = ("letter", "at", "origin", "rows", "reason")
 
 
 @app.command("list")
@@ -31,7 +34,13 @@ def list_(limit: LimitOption = 50, key: KeyOption = None, json: JsonOption = Fal
     if json:
         print_json(letters)
     elif letters:
-        print_table(_COLUMNS, letters)
+        table = Table(box=None, pad_edge=False)
+        for name in _COLUMNS:
+            # A place that is cut cannot be used.
+            table.add_column(name, no_wrap=name != "reason", overflow="fold")
+        for each in letters:
+            table.add_row(each["letter"], each["at"][:19], f"{each['topic']}:{each['partition']}:{each['offset']}", str(each["rows"]), escape(each["reason"]))
+        Console().print(table)
     else:
         typer.echo("No dead letters.")
 
@@ -43,7 +52,8 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """Print origin, reason and headers of one letter, and save its original bytes."""
-    found = _run(lambda letters: letters.read(*parse_place(letter)))
+    partition, offset = _parsed([letter])[0]
+    found = _run(lambda letters: letters.read(partition, offset))
     if save is not None:
         save.write_bytes(found.value)
     if json:
@@ -78,10 +88,12 @@ def replay(
         typer.echo("Name the letters, or say --newest N; `millstream dlq list` shows them.", err=True)
         raise typer.Exit(2)
 
+    numbers = _parsed(places)
+
     async def work(source: Letters) -> list[dict[str, Any]]:
         done = []
-        for place in places:
-            letter = await source.read(*parse_place(place))
+        for partition, offset in numbers:
+            letter = await source.read(partition, offset)
             done.append({"letter": letter.place, "republished": str(await source.replay(letter)), "batch_id": letter.headers.get("ms-batch", "")})
         return done
 
@@ -107,6 +119,14 @@ def listed(settings: Settings, key: str, limit: int) -> list[dict[str, Any]]:
         raise typer.Exit(1)
     found: list[dict[str, Any]] = response.json()["data"]
     return found
+
+
+def _parsed(places: list[str]) -> list[tuple[int, int]]:
+    try:
+        return [parse_place(place) for place in places]
+    except ValueError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(2) from error
 
 
 def _run(work: Any) -> Any:

@@ -43,7 +43,9 @@ class FirstStart:
 
     def announce(self, running: Running) -> None:
         """Print every address and the first key."""
-        self._console.print(Panel(addresses(running.settings), title="Millstream", title_align="left", border_style="green", expand=False))
+        # Printed whole: an address that is cut cannot be clicked.
+        wide = Console(width=max(self._console.width, 100))
+        wide.print(Panel(addresses(running.settings), title="Millstream", title_align="left", border_style="green", expand=False))
         path = running.settings.data_dir / KEY_FILE
         if self._key:
             # A plain line: a key that is cut or styled cannot be copied.

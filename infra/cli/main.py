@@ -161,9 +161,18 @@ app = typer.Typer(
 
 
 @app.callback()
-def main() -> None:
+def millstream() -> None:
     """Millstream: events, telemetry and spans in; assignments, cardinality, cost and significance out, live."""
+    from infra.runtime.logging import configure_logging
+    from infra.runtime.settings import Settings
+
+    configure_logging(Settings(), for_command=True)
+
+
+def main() -> None:
+    """The entry point of the console script."""
+    app(prog_name="millstream")
 
 
 if __name__ == "__main__":
-    app(prog_name="millstream")
+    main()

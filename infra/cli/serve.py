@@ -4,7 +4,7 @@ import typer
 
 from infra.runtime.logging import configure_logging
 from infra.runtime.settings import Settings
-from infra.runtime.telemetry import start_telemetry, traced, traced_ingest
+from infra.runtime.telemetry import start_telemetry, traced_ingest
 
 app = typer.Typer(name="serve", help="Run one service in the foreground; `up` runs all of them.", no_args_is_help=True)
 
@@ -39,7 +39,7 @@ def query() -> None:
     stop = start_telemetry(settings, "millstream-query")
     try:
         uvicorn.run(
-            traced(create_app(settings)),
+            create_app(settings),
             host=settings.host,
             port=settings.port.query,
             loop="uvloop",

@@ -52,7 +52,8 @@ def apply(
 
 
 async def _differences(settings: Settings) -> list[TableDifference]:
-    clickhouse = open_clickhouse(settings)
+    # Without a database, because the first time there is none.
+    clickhouse = open_clickhouse(settings, database="")
     try:
         return await tables.differences(clickhouse, settings.clickhouse)
     finally:

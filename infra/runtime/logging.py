@@ -15,9 +15,16 @@ _SECRET: Final = frozenset({"key", "api_key", "text", "secret", "password", "tok
 """Names of fields whose values are never written."""
 
 
-def configure_logging(settings: Settings, service: str = "") -> None:
-    """Set up structlog and the standard library's logging for this process; `service` is in every line when given. Call once, first."""
+def configure_logging(settings: Settings, service: str = "", *, for_command: bool = False) -> None:
+    """Set up structlog and the standard library's logging for this process; the last call counts.
+
+    `service` is in every line when given. `for_command` says only what is wrong, because the command itself speaks to the person
+    who typed it; a level that was set by hand holds all the same.
+    """
     level = logging.getLevelNamesMapping().get(settings.log_level.upper(), logging.INFO)
+    by_hand = "log_level" in settings.model_fields_set
+    if for_command and not by_hand:
+        level = logging.WARNING
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -33,7 +40,7 @@ def configure_logging(settings: Settings, service: str = "") -> None:
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=not for_command,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -41,6 +48,11 @@ def configure_logging(settings: Settings, service: str = "") -> None:
     )
     # Libraries speak only when something is wrong; their everyday lines are not ours to print.
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
+    if for_command and not by_hand:
+        # Its retries while a broker starts are part of every start; what comes of them is reported by the caller.
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    else:
+        logging.getLogger("aiokafka").setLevel(logging.NOTSET)
 
 
 def blank_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

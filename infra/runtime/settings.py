@@ -72,7 +72,7 @@ class IngestSettings(BaseSettings):
     max_nesting: int = Field(64, ge=1, description="Deepest nesting of a JSON body or attribute value; beyond it 400.")
     max_in_flight_bytes: int = Field(268_435_456, ge=1, description="Bytes of requests being worked on; beyond it 503 with Retry-After, before decoding.")
     block_max_rows: int = Field(50_000, ge=1, description="Rows after which a block is closed.")
-    block_max_bytes: int = Field(8_388_608, ge=1, description="Bytes after which a block is closed; below the Kafka message limit.")
+    block_max_bytes: int = Field(14_680_064, ge=1, description="Bytes after which a block is closed; below the Kafka message limit.")
     keyless_otlp_from_loopback: bool = Field(True, description="Accept OTLP without a key from this machine into the default tenant and project.")
     max_future_s: int = Field(86_400, ge=0, description="Events further ahead of the clock than this are quarantined.")
     max_past_s: int = Field(10 * 366 * 86_400, ge=0, description="Events older than this are quarantined.")
@@ -93,7 +93,8 @@ class StreamSettings(BaseSettings):
     retry_initial_s: float = Field(0.5, gt=0, description="First pause after a failed INSERT; doubles, with 20 % jitter.")
     retry_max_s: float = Field(30.0, gt=0, description="Longest pause between attempts.")
     refresh_min_s: float = Field(0.1, ge=0, description="Shortest time between two refreshes of one subject.")
-    refresh_duty: float = Field(0.2, gt=0, le=1, description="Largest share of a worker's time that refreshing windows may take while blocks wait.")
+    refresh_duty: float = Field(0.15, gt=0, le=1, description="Largest share of time that the cumulative windows of one computation may take.")
+    window_duty: float = Field(0.1, gt=0, le=1, description="Largest share of time that the other windows of one computation may take together.")
 
 
 class QuerySettings(BaseSettings):

@@ -6,6 +6,7 @@ fit, and an export that fails is tried again later or forgotten.
 
 import itertools
 import logging
+import os
 import socket
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any, Final, Literal
@@ -90,32 +91,31 @@ def start_telemetry(settings: Settings, service_name: ServiceName) -> Callable[[
 
 
 def otlp_door(settings: Settings) -> str:
-    """Base address of the platform's own OTLP/HTTP door: the documented port, else the llm surface on the main port."""
+    """Base address of the platform's own OTLP/HTTP door: the documented port, else the llm surface on the main port.
+
+    Where ingest runs elsewhere, OpenTelemetry's own variable `OTEL_EXPORTER_OTLP_ENDPOINT` says where.
+    """
+    if elsewhere := os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+        return elsewhere.rstrip("/")
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "") else "[::1]" if settings.host == "::" else settings.host
     if settings.port.otlp_http:
         return f"http://{host}:{settings.port.otlp_http}"
     return f"http://{host}:{settings.port.main}/llm"
 
 
-def traced(app: ASGIApp) -> ASGIApp:
-    """Every request of the query service as a span with its duration metric; health checks and scrapes left out.
+def quiet(scope: Scope) -> bool:
+    """Whether a request is one nobody wants a span of: health checks, scrapes, and live connections, which last for hours.
 
-    Call after `start_telemetry`; without a provider the wrapper makes nothing.
+    For `FastAPI(telemetry={"exclude": quiet})`: FastAPI traces itself once `start_telemetry` has set a provider.
     """
-    inner = _instrumented(app)
-
-    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
-        # A live connection lasts for hours and would be one span that nobody ever sees; only requests are traced.
-        plain = scope["type"] != "http" or scope["path"].endswith(_QUIET_SUFFIXES)
-        await (app if plain else inner)(scope, receive, send)
-
-    return wrapped
+    return scope["type"] != "http" or str(scope["path"]).endswith(_QUIET_SUFFIXES)
 
 
 def traced_ingest(doors: Collection[str]) -> Callable[[ASGIApp], ASGIApp]:
-    """The same for ingest, light: forwarded requests, and one of 100 through a JSON door. `doors` are the paths of all doors.
+    """A layer for the front of ingest: a span of every forwarded request, and of one of 100 through a JSON door.
 
-    Never the OTLP doors: a span of storing spans would be stored by a request that makes a span.
+    `doors` are the paths of all doors. Never the OTLP doors: a span of storing spans would be stored by a request that makes
+    a span. Call after `start_telemetry`; without a provider the layer records nothing.
     """
     ends = tuple(doors)
 
@@ -124,13 +124,10 @@ def traced_ingest(doors: Collection[str]) -> Callable[[ASGIApp], ASGIApp]:
         count = itertools.count()
 
         async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
-            plain = scope["type"] != "http"
+            plain = quiet(scope)
             if not plain:
                 path: str = scope["path"]
-                if path.endswith((*_OTLP_SUFFIXES, *_QUIET_SUFFIXES)):
-                    plain = True
-                elif path.endswith(ends):
-                    plain = next(count) % DOOR_SAMPLE != 0
+                plain = path.endswith(_OTLP_SUFFIXES) or (path.endswith(ends) and next(count) % DOOR_SAMPLE != 0)
             await (app if plain else inner)(scope, receive, send)
 
         return wrapped
@@ -140,9 +137,24 @@ def traced_ingest(doors: Collection[str]) -> Callable[[ASGIApp], ASGIApp]:
 
 def _instrumented(app: ASGIApp) -> ASGIApp:
     from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+    from opentelemetry.propagate import inject
 
-    wrapped: ASGIApp = OpenTelemetryMiddleware(app, exclude_spans=["receive", "send"])
+    async def passing_on(scope: Scope, receive: Receive, send: Send) -> None:
+        # The service behind continues the trace of this span, not of whoever called.
+        carrier: dict[str, str] = {}
+        inject(carrier)
+        kept = [(name, value) for name, value in scope["headers"] if name not in (b"traceparent", b"tracestate")]
+        added = [(name.encode(), value.encode()) for name, value in carrier.items()]
+        await app({**scope, "headers": [*kept, *added]}, receive, send)
+
+    wrapped: ASGIApp = OpenTelemetryMiddleware(passing_on, default_span_details=_details, exclude_spans=["receive", "send"])
     return wrapped
+
+
+def _details(scope: Scope) -> tuple[str, dict[str, Any]]:
+    """The name of a span: method and first part of the path, so that there are few names whatever clients ask for."""
+    first = scope["path"].lstrip("/").partition("/")[0]
+    return f"{scope['method']} /{first}", {"url.path": scope["path"], "http.request.method": scope["method"]}
 
 
 def _headers(settings: Settings) -> dict[str, str]:

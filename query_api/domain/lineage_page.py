@@ -49,10 +49,7 @@ def draw(nodes: Sequence[Node], edges: Sequence[Edge]) -> str:
         x += width + _GAP
     width, height = x - _GAP + _PAD, height + _HEAD
     body = [*heads, *(_edge(edge, boxes[edge.source], boxes[edge.target]) for edge in edges), *(_node(name, labels[name], boxes[name]) for name in labels)]
-    return (
-        f'<svg role="img" aria-label="Lineage" width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}">'
-        f"{_TIP}{''.join(body)}</svg>"
-    )
+    return f'<svg role="img" aria-label="Lineage" width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}">{_TIP}{"".join(body)}</svg>'
 
 
 def _order(layers: list[list[str]], edges: Sequence[Edge]) -> list[list[str]]:

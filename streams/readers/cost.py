@@ -54,7 +54,8 @@ FROM (
         user_id, session_id, trace_id, least(prompt_tokens, {MAX_TOKENS}) AS prompt, least(completion_tokens, {MAX_TOKENS}) AS completion,
         least(cached_tokens, {MAX_TOKENS}) AS cached, least(reasoning_tokens, {MAX_TOKENS}) AS reasoning,
         [('{PROMPT}', prompt, toUInt64(if(cached <= prompt, prompt - cached, prompt))), ('{CACHED}', cached, cached),
-         ('{COMPLETION}', completion, toUInt64(if(reasoning <= completion, completion - reasoning, completion))), ('{REASONING}', reasoning, reasoning)] AS units,
+         ('{COMPLETION}', completion, toUInt64(if(reasoning <= completion, completion - reasoning, completion))),
+         ('{REASONING}', reasoning, reasoning)] AS units,
         [('provider', provider), ('model', model), ('project', project_name), ('user', user_id), ('session', session_id), ('{TRACE}', trace_id),
          ('service', {{service:String}})] AS places
     FROM spans FINAL
@@ -220,8 +221,8 @@ async def starts(clickhouse: ClickHouse, tenant: str, grain: Grain, from_us: int
     until = "" if until_us is None or not length else "AND window_start < fromUnixTimestamp64Micro({until:Int64}, 'UTC')"
     after = f"AND window_start > fromUnixTimestamp64Micro({{from:Int64}} - {length}, 'UTC')" if length else ""
     rows = await clickhouse.query(
-        f"SELECT toUnixTimestamp64Micro(window_start) AS start, uniq(dimension, value) AS n FROM cost_usage WHERE tenant = {{tenant:String}} AND grain = '{grain}' {after} {until} "
-        "GROUP BY start ORDER BY start",
+        "SELECT toUnixTimestamp64Micro(window_start) AS start, uniq(dimension, value) AS n FROM cost_usage "
+        f"WHERE tenant = {{tenant:String}} AND grain = '{grain}' {after} {until} GROUP BY start ORDER BY start",
         {"tenant": tenant, "from": from_us, "until": until_us or 0},
         settings=_SETTINGS,
         timeout=timeout,

@@ -5,24 +5,31 @@ from collections.abc import Sequence
 from infra.runtime.clickhouse import ClickHouse
 from schemas.tables.windows import WINDOWS
 
+MAX_STARTS = 1_000
+"""Starts of windows in one statement: parameters travel in the request's address."""
+
 
 async def payloads(
     clickhouse: ClickHouse, kind: str, tenant: str, grain: str, subjects: Sequence[str], starts: Sequence[int]
 ) -> list[tuple[str, int, str, str]]:
     """The stored figures of windows, one row an item: subject, start in microseconds, item, payload."""
-    rows = await clickhouse.query(
+    sql = (
         f"SELECT subject, toUnixTimestamp64Micro(window_start) AS start, item, payload FROM {WINDOWS[kind].name} FINAL "
         "WHERE tenant = {tenant:String} AND subject IN {subjects:Array(String)} AND grain = {grain:String} "
-        "AND window_start IN (SELECT fromUnixTimestamp64Micro(arrayJoin({starts:Array(Int64)}), 'UTC'))",
-        {"tenant": tenant, "subjects": list(subjects), "grain": grain, "starts": list(starts)},
+        "AND window_start IN (SELECT fromUnixTimestamp64Micro(arrayJoin({starts:Array(Int64)}), 'UTC'))"
     )
-    return [(str(row["subject"]), int(row["start"]), str(row["item"]), str(row["payload"])) for row in rows]
+    found: list[tuple[str, int, str, str]] = []
+    for begin in range(0, len(starts), MAX_STARTS):
+        params = {"tenant": tenant, "subjects": list(subjects), "grain": grain, "starts": list(starts[begin : begin + MAX_STARTS])}
+        found += [(str(row["subject"]), int(row["start"]), str(row["item"]), str(row["payload"])) for row in await clickhouse.query(sql, params)]
+    return found
 
 
 async def revisions(clickhouse: ClickHouse, kind: str, tenant: str, subjects: Sequence[str]) -> dict[str, int]:
     """The highest revision of each subject that has one."""
     rows = await clickhouse.query(
-        f"SELECT subject, max(revision) AS high FROM {WINDOWS[kind].name} WHERE tenant = {{tenant:String}} AND subject IN {{subjects:Array(String)}} GROUP BY subject",
+        f"SELECT subject, max(revision) AS high FROM {WINDOWS[kind].name} "
+        "WHERE tenant = {tenant:String} AND subject IN {subjects:Array(String)} GROUP BY subject",
         {"tenant": tenant, "subjects": list(subjects)},
     )
     return {str(row["subject"]): int(row["high"]) for row in rows}

@@ -71,7 +71,7 @@ async def insert(settings: Settings, table: str, rows: Sequence[Mapping[str, Any
 async def serving(settings: Settings) -> AsyncIterator[str]:
     """The query service on a port of its own; gives host and port once it is ready for the key."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="warning", ws="websockets", lifespan="on"))
+    server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="warning", ws="websockets-sansio", lifespan="on"))
     task = asyncio.create_task(server.serve([listener]))
     address = f"127.0.0.1:{listener.getsockname()[1]}"
     try:

@@ -76,3 +76,8 @@ def test_keyless_only_from_this_machine_where_the_surface_and_the_setting_allow_
 def test_a_forwarded_address_can_only_take_trust_away(peer: str | None, forwarded: str, local: bool) -> None:
     headers = {"x_forwarded_for": forwarded} if forwarded else {}
     assert from_loopback(request(peer, **headers)) is local
+
+
+def test_every_forwarding_header_counts() -> None:
+    raw = [(b"x-forwarded-for", b"127.0.0.1"), (b"x-forwarded-for", b"203.0.113.9")]
+    assert not from_loopback(HTTPConnection({"type": "http", "headers": raw, "client": ("127.0.0.1", 1)}))

@@ -9,10 +9,10 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.routing import Mount
+from structlog.testing import capture_logs
 
 from infra.runtime.errors import Unavailable
 from query_api.domain.health import Probe, Probes
-from query_api.readers.rows import Rows
 from query_api.surfaces.catalogue import SURFACES
 from query_api.surfaces.mount import whole_app
 from query_api.surfaces.policy import Policy
@@ -29,11 +29,11 @@ BROKEN = BrokenRows()
 
 
 @cache
-def app_over(rows: Rows, probes: Probes | None = None) -> FastAPI:
+def app_over(rows: AwayRows | BrokenRows | ScriptedRows, probes: Probes | None = None) -> FastAPI:
     return whole_app(make_parts(rows, probes=probes), SURFACES)
 
 
-def client(rows: Rows, peer: str = "127.0.0.1", probes: Probes | None = None) -> httpx.AsyncClient:
+def client(rows: AwayRows | BrokenRows | ScriptedRows, peer: str = "127.0.0.1", probes: Probes | None = None) -> httpx.AsyncClient:
     app = app_over(rows, probes)
     return httpx.AsyncClient(transport=httpx.ASGITransport(app, client=(peer, 1)), base_url="http://query")
 
@@ -103,8 +103,10 @@ async def test_clickhouse_away_is_a_retryable_503(policy: Policy, path: str) -> 
 async def test_a_defect_is_a_500_that_tells_only_its_id(policy: Policy, path: str) -> None:
     if path in NO_CLICKHOUSE:
         return
-    async with client(BROKEN) as http:
-        response = await http.get(path, headers=KEY)
+    with capture_logs() as logs:
+        async with client(BROKEN) as http:
+            response = await http.get(path, headers=KEY)
+    assert logs[0]["error_id"] in response.text
     assert response.status_code == 500
     assert "secret detail" not in response.text
     assert re.search(r"[0-9a-f]{32}", response.text)

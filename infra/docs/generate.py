@@ -1,0 +1,132 @@
+"""Writes the generated pages of this folder: `python -m infra.docs.generate`. A test compares them with what stands here."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings
+
+from infra.docs.command_line import command_line
+from infra.runtime.errors import KINDS
+from infra.runtime.metric_names import METRICS
+from infra.runtime.settings import Settings
+from schemas.lineage import AGENTS, READERS, SERVICES, UNREAD, lineage
+from schemas.tables.catalog import TABLES
+from schemas.topics import TOPICS
+
+FOLDER: Final = Path(__file__).parent
+
+
+def settings_page() -> str:
+    """Every setting with variable, default and meaning."""
+    lines = [
+        "# Settings",
+        "",
+        "Each is an environment variable, read once at start. `millstream doctor` shows what is reached with them.",
+    ]
+    lines += _section("General", "The platform as a whole.", _fields(Settings, "MILLSTREAM_"))
+    for name, field in Settings.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseSettings):
+            lines += _section(name.capitalize(), section.__doc__ or "", _fields(section, f"MILLSTREAM_{name.upper()}_"))
+    return _page(lines)
+
+
+def metrics_page() -> str:
+    """Every Prometheus metric."""
+    where = {"ingest": "`/metrics` on the main port", "streams": "`/metrics` on the worker metrics port", "query": "`/metrics` on the query port"}
+    lines = ["# Metrics", "", "Prometheus, one endpoint for each service. Times are seconds, sizes are bytes.", ""]
+    rows = [
+        (f"`{metric.name}`", metric.kind, ", ".join(f"`{label}`" for label in metric.labels), where[metric.service], metric.meaning)
+        for metric in METRICS.values()
+    ]
+    return _page(lines + _table(("metric", "kind", "labels", "where", "meaning"), rows))
+
+
+def errors_page() -> str:
+    """Every error code on every transport."""
+    lines = [
+        "# Errors",
+        "",
+        "The code is stable. Surfaces with documents of their own may show it under another name (`schemas/surfaces.py`).",
+        "Retryable: the same request may succeed later; `Retry-After` says when.",
+        "",
+    ]
+    rows = [(f"`{e.code}`", str(e.http), str(e.grpc), str(e.close), "yes" if e.retryable else "", e.meaning) for e in KINDS.values()]
+    return _page(lines + _table(("code", "HTTP", "gRPC", "WebSocket close", "retryable", "meaning"), rows))
+
+
+def topics_page() -> str:
+    """Every topic with who fills and who empties it."""
+    into = {topic.name: [p.name for p in (*AGENTS, *SERVICES) if topic in p.publishes] for topic in TOPICS}
+    out = {
+        topic.name: [p.name for p in (*AGENTS, *SERVICES) if topic in p.consumes or topic in p.follows] + [r.name for r in READERS if topic in r.consumes]
+        for topic in TOPICS
+    }
+    doors = {edge.target.removeprefix("topic:") for edge in lineage()[1] if edge.source.startswith("door:")}
+    lines = ["# Topics", "", "`millstream topics apply` creates them; `infra/provision/topics.py` says how.", ""]
+    rows = []
+    for topic in TOPICS:
+        kept = "newest of each key" if topic.compacted else "for the retention time"
+        partitions = "1" if topic.single_partition else "setting"
+        sources = ["doors"] * (topic.name in doors) + into[topic.name]
+        rows.append((f"`{topic.name}`", topic.holds.value, topic.key, partitions, kept, ", ".join(sources), ", ".join(out[topic.name]), topic.meaning))
+    return _page(lines + _table(("topic", "holds", "key", "partitions", "kept", "from", "to", "meaning"), rows))
+
+
+def tables_page() -> str:
+    """Every table with every column."""
+    lines = ["# Tables", "", "`millstream tables apply` creates them in ClickHouse. One writer each."]
+    for table in TABLES:
+        readers = [program.name for program in AGENTS if table in program.reads] + [f"the API ({reader.name})" for reader in READERS if table in reader.tables]
+        lines += ["", f"## {table.name}", "", table.meaning, ""]
+        lines += [f"- Engine `{table.engine}`, ordered by `{table.order_by}`" + (f", partitioned by `{table.partition_by}`" if table.partition_by else "")]
+        lines += [f"- Written by: {table.writer}", f"- Read by: {', '.join(readers) or UNREAD[table.name] + ', later'}", ""]
+        lines += _table(("column", "type", "meaning"), [(f"`{c.name}`", f"`{c.type}`", c.meaning) for c in table.all_columns])
+    return _page(lines)
+
+
+PAGES: Final[dict[str, Callable[[], str]]] = {
+    "settings.md": settings_page,
+    "metrics.md": metrics_page,
+    "errors.md": errors_page,
+    "cli.md": command_line,
+    "topics.md": topics_page,
+    "tables.md": tables_page,
+}
+"""Every generated page by file name."""
+
+
+def _fields(section: type[BaseSettings], prefix: str) -> list[tuple[str, str, str]]:
+    rows = []
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseSettings):
+            continue
+        default = field.get_default(call_default_factory=True, validated_data={})
+        value = default.get_secret_value() if isinstance(default, SecretStr) else default
+        rows.append((f"`{prefix}{name.upper()}`", f"`{value}`" if value not in ("", None) else "", field.description or ""))
+    return rows
+
+
+def _section(title: str, about: str, rows: Sequence[tuple[str, str, str]]) -> list[str]:
+    return ["", f"## {title}", "", about, "", *_table(("variable", "default", "meaning"), rows)]
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
+    return lines + [f"| {' | '.join(cell.replace('|', chr(92) + '|').replace(chr(10), ' ') for cell in row)} |" for row in rows]
+
+
+def _page(lines: Sequence[str]) -> str:
+    return "\n".join([lines[0], "", "<!-- Generated by `make docs`; change the code instead. -->", *lines[1:]]).rstrip() + "\n"
+
+
+def main() -> None:
+    """Write every page."""
+    for name, make in PAGES.items():
+        (FOLDER / name).write_text(make(), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

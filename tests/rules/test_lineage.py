@@ -1,0 +1,150 @@
+"""The declared lineage is the code's, and nothing in it is an orphan."""
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from fastapi.routing import APIRoute, APIWebSocketRoute
+
+import streams.app
+from infra.runtime.clickhouse import ClickHouse
+from infra.runtime.clock import SystemClock
+from infra.runtime.producer import Producer
+from infra.runtime.settings import Settings
+from query_api.surfaces.catalogue import SURFACES as QUERY_SURFACES
+from schemas.definitions import Definitions
+from schemas.lineage import AGENTS, DOOR_TOPICS, MARKS, READERS, SERVICES, SINKS, UNREAD, Program, lineage
+from schemas.surfaces import SURFACES
+from schemas.tables.catalog import BY_NAME, TABLES
+from schemas.topics import TOPICS
+from tests.rules.source import ROOT, modules, texts
+
+_TABLE = re.compile(r"\b(?:FROM|JOIN|INTO)\s+([a-z_]+|\{\})", re.IGNORECASE)
+_KEYLESS = {"health", "lineage", "pages"}
+_ABOUT = {"GET /platform/v1/live"}
+"""Routes that describe and serve no data."""
+
+
+def _edges(kind: str) -> Counter[tuple[str, str]]:
+    return Counter((edge.source, edge.target) for edge in lineage()[1] if edge.kind == kind)
+
+
+def test_the_graph_is_one_and_the_same() -> None:
+    nodes, edges = lineage()
+    names = {node.name for node in nodes}
+    assert (nodes, edges) == lineage()
+    assert len(names) == len(nodes)
+    assert {edge.source for edge in edges} | {edge.target for edge in edges} == names, "a station without a way to it or from it"
+
+
+def test_every_topic_is_filled_and_emptied() -> None:
+    filled = {target for _, target in _edges("publishes")}
+    emptied = {source for source, _ in _edges("consumes") + _edges("follows")}
+    for topic in TOPICS:
+        assert f"topic:{topic.name}" in filled, topic.name
+        assert f"topic:{topic.name}" in emptied, topic.name
+
+
+def test_every_table_is_written_and_read() -> None:
+    written = {target for _, target in _edges("writes")}
+    read = {source for source, _ in _edges("reads")}
+    for table in TABLES:
+        assert f"table:{table.name}" in written, table.name
+        assert (f"table:{table.name}" in read) != (table.name in UNREAD), table.name
+
+
+def test_every_agent_takes_and_gives() -> None:
+    for agent in AGENTS:
+        assert agent.consumes and agent.writes and agent.publishes, agent.name
+
+
+def test_writers_are_those_the_tables_name() -> None:
+    for table in TABLES:
+        declared = {agent.name for agent in AGENTS if table in agent.writes}
+        named = table.writer.split(", each")[0]
+        words = {"sinks": [sink.name for sink in SINKS]}.get(named, re.split(r", | and ", named.replace(" sink", "_sink")))
+        assert declared == set(words), table.name
+
+
+def test_declared_agents_are_the_registered_ones() -> None:
+    settings = Settings()
+    clickhouse = ClickHouse(settings.clickhouse.url, "", "", settings.clickhouse.database)
+    parts = streams.app.Parts(settings, SystemClock(), clickhouse, Producer(settings.kafka), Definitions(), "rules")
+    agents = cast(dict[str, Any], dict(streams.app.create_app(parts).agents))
+    registered = {name.rpartition(".")[2]: {topic for channel in [agent.channel] for topic in channel.topics} for name, agent in agents.items()}
+    assert registered == {agent.name: {topic.name for topic in agent.consumes} for agent in AGENTS}
+
+
+def test_marks_go_where_the_sinks_send_them() -> None:
+    assert streams.app.MARKS == MARKS
+
+
+def test_every_door_leads_to_a_topic() -> None:
+    assert {door for surface in SURFACES for door in surface.doors.values()} == set(DOOR_TOPICS)
+
+
+def _tables_in(path: Path) -> set[str]:
+    return {name for _, text in texts(path) for name in _TABLE.findall(text) if name in BY_NAME}
+
+
+def _names_windows(path: Path) -> bool:
+    return "schemas.tables.windows" in path.read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", [reader.name for reader in READERS if reader.tables])
+def test_readers_read_what_they_declare(name: str) -> None:
+    path = ROOT / "query_api" / "readers" / f"{name}.py"
+    declared = {table.name for reader in READERS if reader.name == name for table in reader.tables}
+    found = _tables_in(path) | ({each for each in BY_NAME if each.startswith("windows_")} if _names_windows(path) else set())
+    assert found == declared
+
+
+def test_every_reader_with_sql_is_declared() -> None:
+    folder = ROOT / "query_api" / "readers"
+    with_sql = {path.stem for path in modules("query_api") if path.parent == folder and _tables_in(path)}
+    assert with_sql == {reader.name for reader in READERS if reader.tables}
+
+
+def test_agents_read_and_write_what_they_declare() -> None:
+    found = set().union(*(_tables_in(path) for path in modules("streams")))
+    declared = {table.name for agent in AGENTS for table in (*agent.reads, *agent.writes)}
+    assert found <= declared
+    for table in declared - found:
+        # Window tables are named by kind, fed tables by their topic, the rest by a constant that names the table alone.
+        assert table.startswith("windows_") or BY_NAME[table].feed or any(text == table for path in modules("streams") for _, text in texts(path)), table
+
+
+def test_the_computations_have_a_file_each() -> None:
+    for agent in AGENTS:
+        if agent not in SINKS:
+            assert (ROOT / "streams" / f"{agent.name}.py").exists(), agent.name
+
+
+def _module_of(program: Program) -> Path:
+    folder = {"ingest": "ingest", "streams": "streams", "query": "query_api/control", "cli": "infra/cli"}[program.service]
+    return ROOT / folder / f"{program.name}.py"
+
+
+def test_programs_beside_the_agents_have_a_file_each() -> None:
+    assert not [program.name for program in SERVICES if not _module_of(program).exists()]
+
+
+def _routes() -> set[str]:
+    found = set()
+    for policy, routers in QUERY_SURFACES:
+        for router in routers:
+            if set(router.tags) & _KEYLESS:
+                continue
+            for route in router.routes:
+                if isinstance(route, APIRoute) and route.include_in_schema and not set(route.tags) & _KEYLESS:
+                    found |= {f"{method} {policy.prefix}{policy.base}{route.path}" for method in route.methods}
+                elif isinstance(route, APIWebSocketRoute):
+                    found.add(f"WS {policy.prefix}{policy.base}{route.path}")
+    return found
+
+
+def test_paths_are_the_routes_of_the_query_service() -> None:
+    declared = {path for reader in READERS for path in reader.paths}
+    assert declared == _routes() - _ABOUT
