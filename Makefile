@@ -26,7 +26,7 @@ env: $(MILLSTREAM) ## Make or refresh the environment in .venv from requirements
 lint: $(MILLSTREAM) ## Check style, types and layers.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy .
+	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
 .PHONY: test
@@ -57,6 +57,6 @@ $(MILLSTREAM): $(STAMP) pyproject.toml
 $(STAMP): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Millstream needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Choose one with: make PYTHON=python3.12 " + "$(MAKECMDGOALS)")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing the packages of requirements.lock into $(VENV); this happens once."
+	@echo "Installing the packages of requirements.lock into $(VENV); this happens once and takes a minute or two."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@cp requirements.lock $@

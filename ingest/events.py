@@ -1,17 +1,19 @@
 """A/B events: from a JSON body to columns, touching each field once."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 import msgspec
-import pyarrow as pa
+import numpy as np
+import numpy.typing as npt
 
 from infra.runtime.errors import InvalidArgument, MillstreamError, TooLarge, ValidationFailed
 from infra.runtime.settings import IngestSettings
 from ingest import json_rows
 from ingest.json_rows import ItemError, Received
 
+_ROW_BYTES = 160
+"""Bytes of a row beside its metadata, roughly."""
 MAX_NAME = 512
 """Longest identifier, in characters."""
 
@@ -46,32 +48,36 @@ _loose = msgspec.json.Decoder(_LooseBatch)
 
 @dataclass(frozen=True)
 class EventRows:
-    """Validated events of one request, as Arrow columns: a part of a block."""
+    """Validated events of one request: a part of a block. The columns stay Python lists until the block is put together,
+    because building Arrow arrays costs by the array more than by the row."""
 
-    table: pa.RecordBatch
+    received: Received
+    events: list[EventIn]
     ids: list[str]
     """Event id of each row, in the order sent."""
-    errors: list[ItemError]
+    metadata: list[bytes]
+    """A JSON object as sent, or empty."""
+    times: npt.NDArray[np.int64]
+    """Event times, microseconds since the epoch."""
+    extras: list[str] | None = None
+    """Unknown fields of each row; None when no row has any."""
+    errors: list[ItemError] = field(default_factory=list)
     """What was refused, by its place in the request."""
-    events: list[EventIn]
 
     @property
     def rows(self) -> int:
-        return int(self.table.num_rows)
+        return len(self.events)
 
     @property
     def size(self) -> int:
-        return int(self.table.nbytes)
+        return sum(map(len, self.metadata)) + _ROW_BYTES * len(self.events)
 
 
 def decode_single(body: bytes, received: Received, settings: IngestSettings) -> EventRows:
     """Validate one event. Raises ValidationFailed with the field at fault, InvalidArgument when the body is not JSON."""
     event, extra = _item(body)
     json_rows.check_nesting(body, 1, settings.max_nesting)
-    rows = _columns([event], [extra], received, settings)
-    if rows.errors:
-        raise ValidationFailed(rows.errors[0].message, details={"field": rows.errors[0].field})
-    return rows
+    return _rows([event], [extra] if extra else None, received)
 
 
 def decode_batch(body: bytes, received: Received, settings: IngestSettings) -> EventRows:
@@ -83,13 +89,9 @@ def decode_batch(body: bytes, received: Received, settings: IngestSettings) -> E
         events = _batch.decode(body).events
         _check_rows(len(events), settings)
         json_rows.check_nesting(body, len(events), settings.max_nesting)
-        return _columns(events, [""] * len(events), received, settings)
-    except (msgspec.MsgspecError, RecursionError, _BadColumn):
-        return _decode_items(body, received, settings)
-
-
-class _BadColumn(Exception):
-    """A whole-column check failed; the items must be looked at one by one."""
+        return _rows(events, None, received)
+    except (msgspec.MsgspecError, RecursionError, ValidationFailed):
+        return _decode_items(body, received, settings)  # names the item at fault
 
 
 def _check_rows(count: int, settings: IngestSettings) -> None:
@@ -109,7 +111,6 @@ def _decode_items(body: bytes, received: Received, settings: IngestSettings) -> 
     json_rows.check_nesting(body, len(items), settings.max_nesting)
     events: list[EventIn] = []
     extras: list[str] = []
-    places: list[int] = []
     errors: list[ItemError] = []
     for index, raw in enumerate(items):
         try:
@@ -120,9 +121,7 @@ def _decode_items(body: bytes, received: Received, settings: IngestSettings) -> 
         else:
             events.append(event)
             extras.append(extra)
-            places.append(index)
-    rows = _columns(events, extras, received, settings)
-    return EventRows(rows.table, rows.ids, errors, events)
+    return replace(_rows(events, extras, received), errors=errors)
 
 
 def _item(raw: bytes) -> tuple[EventIn, str]:
@@ -145,33 +144,13 @@ def _item(raw: bytes) -> tuple[EventIn, str]:
 def _check_event(event: EventIn) -> None:
     """What the decoder cannot check: raises ValidationFailed naming the field."""
     json_rows.check_object(event.metadata, "metadata")
-    json_rows.parse_times([event.timestamp], "timestamp")
+    json_rows.times_of([event.timestamp], "timestamp")
 
 
-def _columns(events: Sequence[EventIn], extras: Sequence[str], received: Received, settings: IngestSettings) -> EventRows:
-    """The rows as columns. Raises _BadColumn when one of several items is at fault, ValidationFailed when the only one is."""
-    count = len(events)
+def _rows(events: list[EventIn], extras: list[str] | None, received: Received) -> EventRows:
+    """Raises ValidationFailed when a row is at fault, without saying which."""
     prefix = received.id_prefix
     ids = [e.id or prefix + str(i) for i, e in enumerate(events)]
-    try:
-        metadata = json_rows.objects([e.metadata for e in events], "metadata")
-        times = json_rows.parse_times([e.timestamp for e in events], "timestamp", received.at_us)
-    except ValidationFailed as error:
-        if count > 1:
-            raise _BadColumn from error
-        raise
-    units = [e.user_id for e in events]
-    kinds = [e.event_type for e in events]
-    experiments = [e.experiment_id or "" for e in events]
-    variants = [e.variant or "" for e in events]
-    at = pa.repeat(pa.scalar(received.at_us, pa.timestamp("us", "UTC")), count)
-    keyed = pa.array([e.id is not None for e in events]).cast(pa.uint8())
-    table = pa.RecordBatch.from_arrays(
-        [
-            pa.repeat(received.tenant, count), pa.array(experiments, pa.string()), pa.array(units, pa.string()), pa.array(kinds, pa.string()),
-            pa.array(variants, pa.string()), pa.array(ids, pa.string()), keyed, times, at, pa.repeat(received.sdk, count), pa.repeat(received.source, count),
-            json_rows.quarantined(times, received.at_us, settings), metadata, pa.array(extras, pa.string()),
-        ],
-        names=["tenant", "experiment", "unit", "event_type", "variant", "event_id", "keyed", "time", "received", "sdk", "source", "quarantined", "metadata", "extra"],
-    )  # fmt: skip
-    return EventRows(table, ids, [], list(events))
+    metadata = json_rows.objects([bytes(e.metadata) for e in events], "metadata")
+    times = json_rows.times_of([e.timestamp for e in events], "timestamp", received.at_us)
+    return EventRows(received, events, ids, metadata, times, extras)

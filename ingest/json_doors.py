@@ -35,7 +35,7 @@ class JsonDoors:
     def __init__(self, publisher: Publisher, settings: IngestSettings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
-        self._events = GroupCommit(event_blocks.assembler(clock), publisher, settings, clock)
+        self._events = GroupCommit(event_blocks.assembler(clock, settings), publisher, settings, clock)
         self._telemetry = GroupCommit(telemetry.assembler(clock), publisher, settings, clock)
 
     async def drain(self) -> None:

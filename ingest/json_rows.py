@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -13,6 +15,13 @@ from infra.runtime.errors import InvalidArgument, ValidationFailed
 from infra.runtime.settings import IngestSettings
 
 _MICROS = pa.timestamp("us", "UTC")
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_FEW = 8
+"""Times below this number are read one by one: calling Arrow costs more than they do."""
+
+
+def _micros(time: dt.datetime) -> int:
+    return (time - _EPOCH) // dt.timedelta(microseconds=1)
 
 
 class ItemError(msgspec.Struct, frozen=True):
@@ -82,16 +91,19 @@ def _parse_time(text: str, field: str) -> dt.datetime:
         raise ValidationFailed(f"`{field}` must be an ISO 8601 time such as 2026-01-31T12:00:00Z, not {text[:64]!r}.", details={"field": field}) from error
 
 
-def parse_times(stamps: Sequence[str | None], field: str, default_us: int = 0) -> pa.Array:
-    """ISO 8601 texts to microseconds UTC, None to the default. Raises ValidationFailed when one cannot be read."""
+def times_of(stamps: Sequence[str | None], field: str, default_us: int = 0) -> npt.NDArray[np.int64]:
+    """ISO 8601 texts as microseconds since the epoch, None as the default. Raises ValidationFailed when one cannot be read."""
+    if len(stamps) < _FEW:
+        return np.array([default_us if text is None else _micros(_parse_time(text, field)) for text in stamps], dtype=np.int64)
     texts = pa.array(stamps, pa.string())
     if texts.null_count == len(texts):
-        return pa.repeat(pa.scalar(default_us, _MICROS), len(texts))
+        return np.full(len(texts), default_us, dtype=np.int64)
     try:
-        times = texts.cast(_MICROS)
+        micros = texts.cast(_MICROS).cast(pa.int64())
     except pa.ArrowInvalid:  # Arrow reads only the commonest shape, but reads it fast
-        times = pa.array([None if text is None else _parse_time(text, field) for text in stamps], _MICROS)
-    return pc.fill_null(times, pa.scalar(default_us, _MICROS)) if times.null_count else times
+        micros = pa.array([None if text is None else _micros(_parse_time(text, field)) for text in stamps], pa.int64())
+    found: npt.NDArray[np.int64] = (pc.fill_null(micros, default_us) if micros.null_count else micros).to_numpy(zero_copy_only=False)
+    return found
 
 
 def check_object(raw: bytes | msgspec.Raw, field: str) -> None:
@@ -100,35 +112,32 @@ def check_object(raw: bytes | msgspec.Raw, field: str) -> None:
         raise ValidationFailed(f"`{field}` must be an object.", details={"field": field})
 
 
-def objects(raws: Sequence[msgspec.Raw], field: str) -> pa.Array:
-    """JSON objects as sent, as a binary column; null and absent are empty. Raises ValidationFailed when one is not an object."""
-    column = pa.array([bytes(raw) for raw in raws], pa.binary())
-    if not pc.all(pc.starts_with(column, b"{"), min_count=0).as_py():
-        for raw in raws:
-            check_object(raw, field)
-        column = pa.array([b"" if raw[:1] != b"{" else raw for raw in map(bytes, raws)], pa.binary())
-    return column
+def objects(raws: list[bytes], field: str) -> list[bytes]:
+    """JSON objects as sent; null is made empty. Raises ValidationFailed when one is not an object."""
+    if {raw[:1] for raw in raws} <= {b"{", b""}:
+        return raws
+    for raw in raws:
+        check_object(raw, field)
+    return [raw if raw[:1] == b"{" else b"" for raw in raws]
 
 
-def quarantined(times: pa.Array, at_us: int, settings: IngestSettings) -> pa.Array:
-    """1 for times absurdly far from the time of receipt, as UInt8."""
-    micros = times.cast(pa.int64())
-    if len(micros) == 0:
-        return pa.array([], pa.uint8())
-    low, high = at_us - settings.max_past_s * 1_000_000, at_us + settings.max_future_s * 1_000_000
-    return pc.or_(pc.less(micros, low), pc.greater(micros, high)).cast(pa.uint8())
+def quarantined(times: npt.NDArray[np.int64], received: npt.NDArray[np.int64], settings: IngestSettings) -> npt.NDArray[np.uint8]:
+    """1 for times absurdly far from the time of receipt; both in microseconds since the epoch."""
+    past, future = settings.max_past_s * 1_000_000, settings.max_future_s * 1_000_000
+    far: npt.NDArray[np.uint8] = ((times < received - past) | (times > received + future)).astype(np.uint8)
+    return far
 
 
-def time_range(table: pa.Table) -> tuple[int, int]:
-    """Earliest and latest event time, microseconds since the epoch."""
-    micros = table["time"].cast(pa.int64()).to_numpy()
-    return int(micros.min()), int(micros.max())
+def micros_column(times: npt.NDArray[np.int64]) -> pa.Array:
+    """Microseconds since the epoch as a timestamp column in UTC."""
+    return pa.array(times).cast(_MICROS)
 
 
-def stream(batches: Sequence[pa.RecordBatch]) -> tuple[bytes, pa.Table]:
-    """One Arrow IPC stream of one record batch, and the table it holds."""
-    table = pa.Table.from_batches(batches).combine_chunks()
+def stream(columns: dict[str, pa.Array]) -> bytes:
+    """One Arrow IPC stream of one record batch."""
+    batch = pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return sink.getvalue().to_pybytes(), table
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    body: bytes = sink.getvalue().to_pybytes()
+    return body

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 
 from infra.runtime.clock import Clock
@@ -42,7 +43,7 @@ _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 class TelemetryRows:
     """Validated telemetry of one request, as Arrow columns: a part of a block."""
 
-    table: pa.RecordBatch
+    table: pa.Table
     errors: list[ItemError]
 
     @property
@@ -92,7 +93,7 @@ def _decode_item(raw: bytes) -> tuple[TelemetryIn, str]:
         raise ValidationFailed("The event nests too deep.") from error
     json_rows.check_object(event.measurements, "measurements")
     json_rows.check_object(event.metadata, "metadata")
-    json_rows.parse_times([event.timestamp], "timestamp")
+    json_rows.times_of([event.timestamp], "timestamp")
     extra = {name: value for name, value in fields.items() if name not in _FIELDS}
     return event, msgspec.json.encode(extra).decode() if extra else ""
 
@@ -105,34 +106,36 @@ def _experiment(metadata: bytes) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _columns(events: list[TelemetryIn], extras: list[str], received: Received, settings: IngestSettings) -> pa.RecordBatch:
+def _columns(events: list[TelemetryIn], extras: list[str], received: Received, settings: IngestSettings) -> pa.Table:
     count = len(events)
-    times = json_rows.parse_times([e.timestamp for e in events], "timestamp", received.at_us)
-    metadata = json_rows.objects([e.metadata for e in events], "metadata")
+    times = json_rows.times_of([e.timestamp for e in events], "timestamp", received.at_us)
+    at = np.full(count, received.at_us, dtype=np.int64)
+    metadata = json_rows.objects([bytes(e.metadata) for e in events], "metadata")
     columns = {
         "tenant": pa.repeat(received.tenant, count),
         "event_name": pa.array([e.event_name if isinstance(e.event_name, str) else ".".join(e.event_name) for e in events], pa.string()),
-        "experiment": pa.array([_experiment(raw) for raw in metadata.to_pylist()], pa.string()),
+        "experiment": pa.array([_experiment(raw) for raw in metadata], pa.string()),
         "event_id": pa.array([e.id or received.id_prefix + str(i) for i, e in enumerate(events)], pa.string()),
-        "keyed": pa.array([e.id is not None for e in events], pa.bool_()).cast(pa.uint8()),
-        "time": times,
-        "received": pa.repeat(pa.scalar(received.at_us, pa.timestamp("us", "UTC")), count),
-        "quarantined": json_rows.quarantined(times, received.at_us, settings),
-        "measurements": json_rows.objects([e.measurements for e in events], "measurements"),
-        "metadata": metadata,
+        "keyed": pa.array([int(e.id is not None) for e in events], pa.uint8()),
+        "time": json_rows.micros_column(times),
+        "received": json_rows.micros_column(at),
+        "quarantined": pa.array(json_rows.quarantined(times, at, settings)),
+        "measurements": pa.array(json_rows.objects([bytes(e.measurements) for e in events], "measurements"), pa.binary()),
+        "metadata": pa.array(metadata, pa.binary()),
         "extra": pa.array(extras, pa.string()),
     }
-    return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
+    return pa.table(columns)
 
 
 def assembler(clock: Clock) -> Callable[[Sequence[TelemetryRows], str], Block]:
     """How group commit makes a `telemetry/1` block of several requests' rows."""
 
     def assemble(parts: Sequence[TelemetryRows], batch_id: str) -> Block:
-        body, table = json_rows.stream([part.table for part in parts])
-        low, high = json_rows.time_range(table)
+        table = pa.concat_tables([part.table for part in parts]).combine_chunks()
+        times = table["time"].cast(pa.int64()).to_numpy()
         names = pa.table({"tenant": table["tenant"], "name": table["event_name"]}).group_by(["tenant", "name"], use_threads=False).aggregate([])
         touched = tuple(Touched(row["tenant"], row["name"], (), (), False) for row in names.to_pylist())
-        return Block(TELEMETRY, batch_id, "telemetry/1", table.num_rows, body, low, high, clock.now_us(), touched)
+        body = json_rows.stream({name: table[name].chunk(0) for name in table.column_names})
+        return Block(TELEMETRY, batch_id, "telemetry/1", table.num_rows, body, int(times.min()), int(times.max()), clock.now_us(), touched)
 
     return assemble

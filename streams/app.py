@@ -113,7 +113,7 @@ class Agents:
         """One sink per raw topic, one agent per computation, and the tasks that drive the refreshes."""
         for topic in RAW:
             self._agent(f"{topic.name}_sink", topic, self._store)
-        for name, refreshers in self._refreshers.items():
+        for name, refreshers in self._refreshers.items() if self._parts.settings.streams.computations else ():
             for refresher in refreshers:
                 self._agent(refresher.kind, BY_NAME[name], self._marker(refresher))
                 self._app.task(_driver(refresher))
@@ -171,13 +171,14 @@ class Agents:
     def _owned(self, topic: str, partition: int) -> bool:
         return (topic, partition) in self._assigned
 
-    async def _on_assigned(self, _app: Any, assigned: Any = (), **_: Any) -> None:
+    async def _on_assigned(self, _app: Any, /, *given: Any, **_: Any) -> None:
+        assigned = given[0]
         self._assigned = {(tp.topic, tp.partition) for tp in assigned}
         self._forget()
         _log.info("partitions assigned", partitions=len(assigned))
 
-    async def _on_revoked(self, _app: Any, revoked: Any = (), **_: Any) -> None:
-        self._assigned -= {(tp.topic, tp.partition) for tp in revoked}
+    async def _on_revoked(self, _app: Any, /, *given: Any, **_: Any) -> None:
+        self._assigned -= {(tp.topic, tp.partition) for tp in given[0]}
         self._forget()
 
     def _forget(self) -> None:

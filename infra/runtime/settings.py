@@ -87,6 +87,7 @@ class StreamSettings(BaseSettings):
     model_config = _section("streams")
 
     app_id: str = Field("millstream", description="Consumer group of the workers.")
+    computations: bool = Field(True, description="Run the four computations beside the sinks; off for a worker that only stores.")
     poison_attempts: int = Field(3, ge=1, description="Attempts on a block that ClickHouse refuses as malformed before it goes to the dead letters.")
     dead_letter_ratio: float = Field(0.05, gt=0, le=1, description="Share of dead letters among recent blocks beyond which the worker stops.")
     dead_letter_min: int = Field(20, ge=1, description="Recent blocks needed before the ratio is judged.")

@@ -9,11 +9,14 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import structlog
 
 from infra.runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
 
 _log = structlog.get_logger()
 
@@ -111,16 +114,16 @@ def quiet(scope: Scope) -> bool:
     return scope["type"] != "http" or str(scope["path"]).endswith(_QUIET_SUFFIXES)
 
 
-def traced_ingest(doors: Collection[str]) -> Callable[[ASGIApp], ASGIApp]:
+def traced_ingest(doors: Collection[str], provider: "TracerProvider | None" = None) -> Callable[[ASGIApp], ASGIApp]:
     """A layer for the front of ingest: a span of every forwarded request, and of one of 100 through a JSON door.
 
     `doors` are the paths of all doors. Never the OTLP doors: a span of storing spans would be stored by a request that makes
-    a span. Call after `start_telemetry`; without a provider the layer records nothing.
+    a span. Call after `start_telemetry`, whose provider is used unless one is given; without any the layer records nothing.
     """
     ends = tuple(doors)
 
     def wrap(app: ASGIApp) -> ASGIApp:
-        inner = _instrumented(app)
+        inner = _instrumented(app, provider)
         count = itertools.count()
 
         async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
@@ -135,7 +138,7 @@ def traced_ingest(doors: Collection[str]) -> Callable[[ASGIApp], ASGIApp]:
     return wrap
 
 
-def _instrumented(app: ASGIApp) -> ASGIApp:
+def _instrumented(app: ASGIApp, provider: "TracerProvider | None") -> ASGIApp:
     from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
     from opentelemetry.propagate import inject
 
@@ -147,7 +150,7 @@ def _instrumented(app: ASGIApp) -> ASGIApp:
         added = [(name.encode(), value.encode()) for name, value in carrier.items()]
         await app({**scope, "headers": [*kept, *added]}, receive, send)
 
-    wrapped: ASGIApp = OpenTelemetryMiddleware(passing_on, default_span_details=_details, exclude_spans=["receive", "send"])
+    wrapped: ASGIApp = OpenTelemetryMiddleware(passing_on, default_span_details=_details, tracer_provider=provider, exclude_spans=["receive", "send"])
     return wrapped
 
 

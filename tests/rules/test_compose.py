@@ -24,7 +24,12 @@ _SERVICE: dict[str, Any] = {
     "additionalProperties": False,
     "properties": {
         "image": _TEXT,
-        "build": {"type": "object", "required": ["context", "dockerfile"], "additionalProperties": False, "properties": {"context": _TEXT, "dockerfile": _TEXT}},
+        "build": {
+            "type": "object",
+            "required": ["context", "dockerfile"],
+            "additionalProperties": False,
+            "properties": {"context": _TEXT, "dockerfile": _TEXT},
+        },
         "command": _TEXTS,
         "restart": {"enum": ["no", "always", "on-failure", "unless-stopped"]},
         "user": {"type": "string", "pattern": r"^\d+:\d+$"},

@@ -15,7 +15,7 @@ from infra.runtime.producer import Producer
 from infra.runtime.settings import Settings
 from query_api.surfaces.catalogue import SURFACES as QUERY_SURFACES
 from schemas.definitions import Definitions
-from schemas.lineage import AGENTS, DOOR_TOPICS, MARKS, READERS, SERVICES, SINKS, UNREAD, Program, lineage
+from schemas.lineage import AGENTS, DOOR_TOPICS, READERS, SERVICES, SINKS, UNREAD, Program, lineage
 from schemas.surfaces import SURFACES
 from schemas.tables.catalog import BY_NAME, TABLES
 from schemas.topics import TOPICS
@@ -77,10 +77,6 @@ def test_declared_agents_are_the_registered_ones() -> None:
     assert registered == {agent.name: {topic.name for topic in agent.consumes} for agent in AGENTS}
 
 
-def test_marks_go_where_the_sinks_send_them() -> None:
-    assert streams.app.MARKS == MARKS
-
-
 def test_every_door_leads_to_a_topic() -> None:
     assert {door for surface in SURFACES for door in surface.doors.values()} == set(DOOR_TOPICS)
 
@@ -139,7 +135,7 @@ def _routes() -> set[str]:
                 continue
             for route in router.routes:
                 if isinstance(route, APIRoute) and route.include_in_schema and not set(route.tags) & _KEYLESS:
-                    found |= {f"{method} {policy.prefix}{policy.base}{route.path}" for method in route.methods}
+                    found |= {f"{method} {policy.prefix}{policy.base}{route.path}" for method in route.methods or ()}
                 elif isinstance(route, APIWebSocketRoute):
                     found.add(f"WS {policy.prefix}{policy.base}{route.path}")
     return found

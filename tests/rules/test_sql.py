@@ -4,7 +4,9 @@ import re
 
 from tests.rules.source import modules, name_of, texts
 
-_STATEMENT = re.compile(r"\s*(?:SELECT|INSERT\s+INTO|ALTER\s+TABLE|CREATE\s+(?:TABLE|DATABASE|MATERIALIZED)|DELETE\s+FROM|UPDATE\s+\w+\s+SET|DROP\s+(?:TABLE|DATABASE)|WITH\s+\w+\s+AS)\b")
+_STATEMENT = re.compile(
+    r"\s*(?:SELECT|INSERT\s+INTO|ALTER\s+TABLE|CREATE\s+(?:TABLE|DATABASE|MATERIALIZED)|DELETE\s+FROM|UPDATE\s+\w+\s+SET|DROP\s+(?:TABLE|DATABASE)|WITH\s+\w+\s+AS)\b"
+)
 _ALLOWED = (
     "infra/embedded/",  # the engine itself
     "infra/provision/",  # brings tables to their declaration

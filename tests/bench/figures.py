@@ -1,0 +1,26 @@
+"""What a benchmark returns, and the list of all of them."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured number beside a reference measured in the same run."""
+
+    value: float
+    unit: str
+    reference: str
+    """What the reference is, in words; empty when the number stands alone."""
+    ratio: float | None
+    """Value over reference (for times: reference over value would say less, so it is value over reference too)."""
+    conditions: str
+    """Everything somebody needs to measure it again."""
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return asdict(self)
+
+
+Figures = dict[str, Figure]
+Benchmark = Callable[[], Figures]

@@ -1,0 +1,56 @@
+"""`make bench`: measure, print a table, and write the figures as JSON when asked."""
+
+import argparse
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.bench import events, freshness, memory, otlp, refresh
+from tests.bench.figures import Benchmark, Figures
+
+BENCHMARKS: dict[str, Benchmark] = {
+    "events": events.events_batches,
+    "single": events.events_single,
+    "spans": otlp.spans,
+    "metric_points": otlp.metric_points,
+    "freshness": freshness.freshness,
+    "refresh": refresh.refresh,
+    "memory": memory.memory,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which to run: {', '.join(BENCHMARKS)}; all when left out")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
+    options = parser.parse_args()
+    unknown = [name for name in options.names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    console = Console()
+    console.print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f} at the start")
+    figures: Figures = {}
+    failed = []
+    for name in options.names or BENCHMARKS:
+        console.print(f"running {name} ...")
+        try:
+            figures |= BENCHMARKS[name]()
+        except (RuntimeError, TimeoutError, OSError) as error:
+            failed.append(name)
+            console.print(f"[red]{name} failed:[/] {error}")
+    table = Table("figure", "value", "unit", "ratio", "reference", "conditions")
+    for name, figure in figures.items():
+        table.add_row(name, f"{figure.value:,.1f}", figure.unit, "" if figure.ratio is None else f"{figure.ratio:.2f}", figure.reference, figure.conditions)
+    console.print(table)
+    if options.json:
+        options.json.write_text(json.dumps({name: figure.as_dict() for name, figure in figures.items()}, indent=2) + "\n")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
