@@ -75,6 +75,7 @@ class EventRows:
 
 def decode_single(body: bytes, received: Received, settings: IngestSettings) -> EventRows:
     """Validate one event. Raises ValidationFailed with the field at fault, InvalidArgument when the body is not JSON."""
+    json_rows.check_utf8(body)
     event, extra = _item(body)
     json_rows.check_nesting(body, 1, settings.max_nesting)
     return _rows([event], [extra] if extra else None, received)
@@ -85,6 +86,7 @@ def decode_batch(body: bytes, received: Received, settings: IngestSettings) -> E
 
     Raises InvalidArgument when the body is not JSON, ValidationFailed when it is not a batch, TooLarge above the row limit.
     """
+    json_rows.check_utf8(body)
     try:
         events = _batch.decode(body).events
         _check_rows(len(events), settings)
@@ -137,7 +139,7 @@ def _item(raw: bytes) -> tuple[EventIn, str]:
             return _single.decode(msgspec.json.encode(fields)), msgspec.json.encode(extra).decode()
         except msgspec.ValidationError as nested:
             raise json_rows.field_error(nested) from nested
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidArgument(f"The body is not valid JSON: {error}") from error
 
 

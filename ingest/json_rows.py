@@ -51,6 +51,16 @@ def sdk_of(headers: dict[str, str]) -> str:
     return (headers.get("x-millstream-sdk") or headers.get("user-agent", "").split(" ")[0])[:64]
 
 
+def check_utf8(body: bytes) -> None:
+    """Raise InvalidArgument unless the body is UTF-8. Parts are kept as they came, so every byte counts and not only the fields that are read."""
+    if body.isascii():
+        return
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidArgument(f"The body is not UTF-8: byte {error.start} is wrong.") from error
+
+
 _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])')
 
 

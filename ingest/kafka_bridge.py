@@ -103,6 +103,7 @@ class KafkaBridge:
     async def _bury(self, record: "ConsumerRecord[bytes, bytes]", origin: str, reason: str) -> None:
         headers = [
             *record.headers,
+            ("ms-tenant", self._settings.default_tenant.encode()),
             ("ms-reason", reason[:2_000].encode()),
             ("ms-origin-topic", record.topic.encode()),
             ("ms-origin-partition", str(record.partition).encode()),

@@ -60,11 +60,12 @@ def decode(body: bytes, received: Received, settings: IngestSettings) -> Telemet
 
     Raises InvalidArgument when the body is not JSON, ValidationFailed when it is not a batch, TooLarge above the row limit.
     """
+    json_rows.check_utf8(body)
     try:
         items = _batch.decode(body).events
     except msgspec.ValidationError as error:
         raise ValidationFailed(f'The body must be {{"events": [...]}}: {error}') from error
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidArgument(f"The body is not valid JSON: {error}") from error
     if len(items) > settings.max_rows:
         raise TooLarge(f"The batch has {len(items)} events; the limit is {settings.max_rows}. Send smaller batches.")

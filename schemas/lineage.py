@@ -88,7 +88,7 @@ SINKS: Final = tuple(
         "streams",
         consumes=(topic,),
         reads=(LEDGER,),
-        writes=(FED[topic.name], LEDGER, DEAD_LETTERS),
+        writes=(FED[topic.name], LEDGER),
         publishes=(*((MARKS[topic.name],) if topic.name in MARKS else ()), t.DEAD_LETTERS),
     )
     for topic in t.RAW
@@ -102,7 +102,7 @@ COMPUTATIONS: Final = (
         consumes=(t.EXPERIMENT_MARKS,),
         follows=(t.CONTROL,),
         reads=(FED["events"], *_OF_UNITS, WINDOWS["assignments"], WATERMARKS),
-        writes=(WINDOWS["assignments"], WATERMARKS),
+        writes=(*_OF_UNITS, WINDOWS["assignments"], WATERMARKS),
         publishes=(t.UPDATES,),
     ),
     Program(
@@ -134,7 +134,9 @@ COMPUTATIONS: Final = (
 )
 """The four computations."""
 
-AGENTS: Final = (*SINKS, *COMPUTATIONS)
+DEAD_LETTER_INDEX: Final = Program("dead_letter_index", "streams", consumes=(t.DEAD_LETTERS,), writes=(DEAD_LETTERS,))
+
+AGENTS: Final = (*SINKS, DEAD_LETTER_INDEX, *COMPUTATIONS)
 """Every Faust agent."""
 
 SERVICES: Final = (

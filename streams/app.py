@@ -20,11 +20,12 @@ from schemas.avro import decode_mark
 from schemas.definitions import Definitions
 from schemas.lineage import MARKS
 from schemas.tables.catalog import FED
-from schemas.topics import BY_NAME, EXPERIMENT_MARKS, RAW, TELEMETRY_MARKS, Topic
+from schemas.topics import BY_NAME, DEAD_LETTERS, EXPERIMENT_MARKS, RAW, TELEMETRY_MARKS, Topic
 from schemas.windows import Grain
 from streams.assignments import Assignments
 from streams.cardinality import Cardinality
 from streams.cost import Cost
+from streams.dead_letter_index import DeadLetterIndex
 from streams.dead_letters import DeadLetters
 from streams.fatal import DEFECT, stop_worker
 from streams.ledger import Ledger
@@ -97,6 +98,7 @@ class Agents:
         self._parts = parts
         self._assigned: set[tuple[str, int]] = set()
         self._sinks: dict[str, Sink] = {}
+        self._letters = DeadLetterIndex(parts.clickhouse, parts.settings.streams, parts.clock)
         totals = UnitTotals(parts.clickhouse, parts.clock)
         self._refreshers = {
             EXPERIMENT_MARKS.name: [
@@ -113,6 +115,7 @@ class Agents:
         """One sink per raw topic, one agent per computation, and the tasks that drive the refreshes."""
         for topic in RAW:
             self._agent(f"{topic.name}_sink", topic, self._store)
+        self._agent("dead_letter_index", DEAD_LETTERS, self._index)
         for name, refreshers in self._refreshers.items() if self._parts.settings.streams.computations else ():
             for refresher in refreshers:
                 self._agent(refresher.kind, BY_NAME[name], self._marker(refresher))
@@ -149,6 +152,11 @@ class Agents:
         await sink.store(_Record(message.topic, message.partition, message.offset, _headers(message.headers), message.value))
         event.ack()
 
+    async def _index(self, event: Any) -> None:
+        message = event.message
+        await self._letters.note(message.partition, message.offset, _headers(message.headers))
+        event.ack()
+
     def _marker(self, refresher: Refresher) -> Callable[[Any], Awaitable[None]]:
         async def take(event: Any) -> None:
             try:
@@ -164,7 +172,7 @@ class Agents:
     async def _sink(self, topic: str) -> Sink:
         p = self._parts
         recent: list[str] = await recent_outcomes(p.clickhouse, topic, 200)
-        dead = DeadLetters(topic, p.producer, p.clickhouse, p.settings.streams, p.clock, reversed(recent))
+        dead = DeadLetters(topic, p.producer, p.settings.streams, reversed(recent))
         ledger = Ledger(p.clickhouse, p.generation, p.clock)
         return Sink(BY_NAME[topic], FED[topic], MARKS.get(topic), p.clickhouse, p.producer, ledger, dead, p.settings, p.clock, self._owned)
 

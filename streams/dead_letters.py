@@ -3,14 +3,10 @@
 from collections import deque
 from collections.abc import Iterable
 
-from infra.runtime.clickhouse import ClickHouse
-from infra.runtime.clock import Clock
 from infra.runtime.producer import Producer
 from infra.runtime.settings import StreamSettings
 from schemas.topics import DEAD_LETTERS
 from streams.fatal import TOO_MANY_DEAD, stop_worker
-from streams.ledger import sql_time
-from streams.rows import insert_rows
 
 RECENT = 200
 """Blocks over which the share of dead letters is judged."""
@@ -19,23 +15,21 @@ RECENT = 200
 class DeadLetters:
     """The dead letters of one topic."""
 
-    def __init__(self, topic: str, producer: Producer, clickhouse: ClickHouse, settings: StreamSettings, clock: Clock, recent: Iterable[str] = ()) -> None:
+    def __init__(self, topic: str, producer: Producer, settings: StreamSettings, recent: Iterable[str] = ()) -> None:
         self._topic = topic
         self._producer = producer
-        self._clickhouse = clickhouse
         self._settings = settings
-        self._clock = clock
         self._recent: deque[bool] = deque((outcome == "dead" for outcome in recent), maxlen=RECENT)
 
     def stored(self) -> None:
         """Count a block that was stored."""
         self._recent.append(False)
 
-    async def bury(self, partition: int, offset: int, headers: list[tuple[str, bytes]], value: bytes, reason: str, batch_id: str, rows: int) -> None:
-        """Publish the record with its reason and origin, then note it in the index. Safe to repeat.
+    async def bury(self, partition: int, offset: int, headers: list[tuple[str, bytes]], value: bytes, reason: str) -> None:
+        """Publish the record with its reason and origin. Safe to repeat.
 
         Stops the worker when more than the allowed share of recent blocks died: a bad deployment must not drain a topic.
-        Raises Unavailable or ClickHouseError when the letter could not be written; the caller tries again.
+        Raises Unavailable when the letter could not be written; the caller tries again.
         """
         self._recent.append(True)
         dead = sum(self._recent)
@@ -44,9 +38,4 @@ class DeadLetters:
                 TOO_MANY_DEAD, "too many dead letters; fix the cause, then start again", topic=self._topic, dead=dead, of=len(self._recent), last=reason
             )
         origin = [("ms-origin-topic", self._topic), ("ms-origin-partition", str(partition)), ("ms-origin-offset", str(offset)), ("ms-reason", reason[:2_000])]
-        place = await self._producer.send(DEAD_LETTERS.name, value, key=self._topic.encode(), headers=[*headers, *((k, v.encode()) for k, v in origin)])
-        row = {
-            "topic": self._topic, "partition": partition, "offset": offset, "at": sql_time(self._clock.now_us()), "tenant": "", "batch_id": batch_id,
-            "reason": reason[:2_000], "rows": rows, "letter_partition": place.partition, "letter_offset": place.offset,
-        }  # fmt: skip
-        await insert_rows(self._clickhouse, "dead_letters", [row], token=f"dead/{self._topic}:{partition}:{offset}/{place.offset}")
+        await self._producer.send(DEAD_LETTERS.name, value, key=self._topic.encode(), headers=[*headers, *((k, v.encode()) for k, v in origin)])

@@ -163,9 +163,7 @@ class Sink:
 
     async def _bury(self, record: Record, reason: str, batch_id: str, rows: int) -> None:
         _log.error("block buried", topic=record.topic, partition=record.partition, offset=record.offset, reason=reason[:300])
-        await self._persist(
-            record, lambda: self._dead.bury(record.partition, record.offset, list(record.headers or ()), record.value or b"", reason, batch_id, rows)
-        )
+        await self._persist(record, lambda: self._dead.bury(record.partition, record.offset, list(record.headers or ()), record.value or b"", reason))
         entry = Entry(record.topic, record.partition, record.offset, batch_id, rows, "dead", self._clock.now_us(), ())
         await self._persist(record, lambda: self._ledger.record([entry]))
         self._high[record.partition] = record.offset

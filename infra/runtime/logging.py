@@ -40,7 +40,7 @@ def configure_logging(settings: Settings, service: str = "", *, for_command: boo
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=not for_command,
+        cache_logger_on_first_use=False,  # a cached logger keeps the stream it was made with
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

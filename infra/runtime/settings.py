@@ -78,7 +78,6 @@ class IngestSettings(BaseSettings):
     max_past_s: int = Field(10 * 366 * 86_400, ge=0, description="Events older than this are quarantined.")
     idempotency_ttl_s: int = Field(86_400, ge=1, description="How long an Idempotency-Key is remembered.")
     kafka_door: bool = Field(True, description="Read otlp_spans, otlp_metrics and otlp_logs as the Collector's kafkaexporter writes them.")
-    processes: int = Field(1, ge=1, description="Ingest processes; each listens on the same ports.")
 
 
 class StreamSettings(BaseSettings):

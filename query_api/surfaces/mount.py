@@ -7,6 +7,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from infra.runtime.telemetry import quiet
 from query_api.errors import install
 from query_api.metrics import Measured, exposition
 from query_api.parts import Parts
@@ -27,6 +28,7 @@ def surface_app(policy: Policy, parts: Parts, routers: Sequence[APIRouter]) -> F
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry={"exclude": quiet, "operation_spans": False},
     )
     app.state.parts = parts
     app.state.policy = policy
@@ -45,7 +47,15 @@ def surface_app(policy: Policy, parts: Parts, routers: Sequence[APIRouter]) -> F
 def whole_app(parts: Parts, surfaces: Sequence[tuple[Policy, Sequence[APIRouter]]], lifespan: Lifespan | None = None) -> FastAPI:
     """All surfaces under their prefixes. Paths outside them answer in the shape of the first surface."""
     first = surfaces[0][0]
-    app = FastAPI(title="Millstream", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=lifespan)
+    app = FastAPI(
+        title="Millstream",
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        telemetry={"exclude": quiet, "operation_spans": False},
+    )
     app.state.parts = parts
     app.state.policy = first
     app.add_api_route("/metrics", _metrics, include_in_schema=False)

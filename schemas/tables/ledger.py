@@ -43,5 +43,5 @@ DEAD_LETTERS = Table(
     engine="ReplacingMergeTree(at)",
     order_by="(topic, partition, offset)",
     ttl="toDate(at) + INTERVAL {days} DAY",
-    writer="sinks",
+    writer="dead_letter_index",
 )

@@ -91,7 +91,9 @@ class Table:
         parts.append(f"ORDER BY {self.order_by}")
         if self.ttl:
             parts.append(f"TTL {self.ttl.format(days=retention_days)}")
-        parts.append(f"SETTINGS index_granularity = {self.granularity}, merge_selector_base = {MERGE_WIDTH}, non_replicated_deduplication_window = {dedup_window}")
+        parts.append(
+            f"SETTINGS index_granularity = {self.granularity}, merge_selector_base = {MERGE_WIDTH}, non_replicated_deduplication_window = {dedup_window}"
+        )
         statements = ["\n".join(parts)]
         if self.view_select:
             statements.append(f"CREATE MATERIALIZED VIEW IF NOT EXISTS {self.name}_view TO {self.name} AS {self.view_select}")

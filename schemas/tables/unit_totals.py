@@ -43,7 +43,7 @@ UNIT_TOTALS = Table(
     engine="AggregatingMergeTree",
     order_by=_ORDER,
     granularity=1024,
-    writer="significance",
+    writer="assignments and significance",
 )
 
 UNIT_KEYED_TOTALS = Table(
@@ -57,7 +57,7 @@ UNIT_KEYED_TOTALS = Table(
     engine="ReplacingMergeTree(computed)",
     order_by=_ORDER,
     granularity=1024,
-    writer="significance",
+    writer="assignments and significance",
 )
 
 SEALS = Table(
@@ -73,5 +73,5 @@ SEALS = Table(
     ),
     engine="ReplacingMergeTree",
     order_by="(tenant, experiment, sequence, done)",
-    writer="significance",
+    writer="assignments and significance",
 )

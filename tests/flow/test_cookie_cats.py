@@ -22,6 +22,7 @@ BATCH = 2_000
 METRICS = ("retention_1", "retention_7", "gamerounds")
 EXPERIMENTS = ("cookie-cats-ordered", "cookie-cats-shuffled", "cookie-cats-repeated")
 _PATH = "/experimentation/api/v1/events/batch"
+_YES = ("TRUE", "1")
 
 pytestmark = pytest.mark.skipif(not DATA.exists(), reason=f"{DATA} is not here")
 
@@ -40,7 +41,7 @@ class Player(NamedTuple):
 def players() -> list[Player]:
     with gzip.open(DATA, "rt") as file:
         return [
-            Player(row["userid"], row["version"], int(row["sum_gamerounds"]), row["retention_1"] == "True", row["retention_7"] == "True")
+            Player(row["userid"], row["version"], int(row["sum_gamerounds"]), row["retention_1"].upper() in _YES, row["retention_7"].upper() in _YES)
             for row in csv.DictReader(file)
         ]
 
