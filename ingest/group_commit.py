@@ -13,10 +13,11 @@ from schemas.blocks import Block
 MAX_FLIGHTS = 2
 """Blocks of one lane that may wait for their acknowledgement at once; more would only make blocks smaller."""
 
+PACE_S_PER_BLOCK = 0.008
 PACE_S_PER_ROW = 10e-6
 LONGEST_PACE_S = 0.1
-"""After a block of `r` rows the next one leaves no sooner than `r * PACE_S_PER_ROW`: nothing when idle, and under load blocks grow to
-what the sink stores at the least cost per row instead of arriving as fast as the broker can acknowledge them."""
+"""After a block of `r` rows the next one leaves no sooner than these say: nothing when idle, and under load blocks grow to what the sink
+stores at the least cost per row instead of leaving as fast as the broker acknowledges them (an INSERT costs some milliseconds however small)."""
 
 
 class Part(Protocol):
@@ -84,7 +85,7 @@ class GroupCommit(Generic[P]):
                     self._alarm = loop.call_at(self._next_departure, self._alarm_rang)
                 return
             group = self._take()
-            self._next_departure = loop.time() + min(LONGEST_PACE_S, PACE_S_PER_ROW * sum(waiting.part.rows for waiting in group))
+            self._next_departure = loop.time() + min(LONGEST_PACE_S, PACE_S_PER_BLOCK + PACE_S_PER_ROW * sum(waiting.part.rows for waiting in group))
             self._flights += 1
             task = loop.create_task(self._fly(group))
             self._tasks.add(task)

@@ -74,7 +74,8 @@ async def run_ingest(settings: Settings, wrap: Callable[[Any], Any] = lambda app
     async with _grpc(settings, lanes, admission), _bridge(settings, lanes, publisher):
         config = uvicorn.Config(
             wrap(front), log_level="warning", access_log=False, lifespan="off", timeout_keep_alive=75, timeout_graceful_shutdown=10, backlog=4_096, ws_max_size=16_777_216,
-            server_header=False, date_header=False,
+            server_header=False,
+            proxy_headers=False, date_header=False,
         )  # fmt: skip
         _log.info("ingest ready", main=settings.port.main, surfaces={surface.name: port for port, surface in ports.items()})
         await uvicorn.Server(config).serve(sockets=sockets)

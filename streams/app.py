@@ -98,6 +98,7 @@ class Agents:
         self._parts = parts
         self._assigned: set[tuple[str, int]] = set()
         self._sinks: dict[str, Sink] = {}
+        self._ledger = Ledger(parts.clickhouse, parts.generation, parts.settings.streams, parts.clock)
         self._letters = DeadLetterIndex(parts.clickhouse, parts.settings.streams, parts.clock)
         totals = UnitTotals(parts.clickhouse, parts.clock)
         self._refreshers = {
@@ -149,8 +150,7 @@ class Agents:
         sink = self._sinks.get(message.topic)
         if sink is None:
             sink = self._sinks[message.topic] = await self._sink(message.topic)
-        await sink.store(_Record(message.topic, message.partition, message.offset, _headers(message.headers), message.value))
-        event.ack()
+        await sink.store(_Record(message.topic, message.partition, message.offset, _headers(message.headers), message.value), event.ack)
 
     async def _index(self, event: Any) -> None:
         message = event.message
@@ -173,8 +173,7 @@ class Agents:
         p = self._parts
         recent: list[str] = await recent_outcomes(p.clickhouse, topic, 200)
         dead = DeadLetters(topic, p.producer, p.settings.streams, reversed(recent))
-        ledger = Ledger(p.clickhouse, p.generation, p.clock)
-        return Sink(BY_NAME[topic], FED[topic], MARKS.get(topic), p.clickhouse, p.producer, ledger, dead, p.settings, p.clock, self._owned)
+        return Sink(BY_NAME[topic], FED[topic], MARKS.get(topic), p.clickhouse, p.producer, self._ledger, dead, p.settings, p.clock, self._owned)
 
     def _owned(self, topic: str, partition: int) -> bool:
         return (topic, partition) in self._assigned

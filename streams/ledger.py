@@ -1,14 +1,22 @@
 """The high-water mark of each partition, kept in ClickHouse beside the data it vouches for."""
 
+import asyncio
 import datetime as dt
+import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from infra.runtime.clickhouse import ClickHouse
+import structlog
+
+from infra.runtime.clickhouse import ClickHouse, ClickHouseError
 from infra.runtime.clock import Clock
+from infra.runtime.settings import StreamSettings
 from schemas.blocks import Block
+from streams.failpoints import passing
 from streams.readers import ledger as reader
 from streams.rows import insert_rows
 
+_log = structlog.get_logger()
 _TIME = "%Y-%m-%d %H:%M:%S.%f"
 
 
@@ -39,17 +47,51 @@ class Entry:
 class Ledger:
     """Reads high-water marks when a partition is taken over, and records every block that left its topic."""
 
-    def __init__(self, clickhouse: ClickHouse, generation: str, clock: Clock) -> None:
+    def __init__(self, clickhouse: ClickHouse, generation: str, settings: StreamSettings, clock: Clock) -> None:
         self._clickhouse = clickhouse
         self._generation = generation
+        self._settings = settings
         self._clock = clock
+        self._waiting: list[tuple[Entry, Callable[[], object]]] = []
+        self._writing: asyncio.Task[None] | None = None
 
     async def high_water_mark(self, topic: str, partition: int) -> int:
         """Highest offset recorded for the partition's log, -1 when none. Raises ClickHouseError."""
         return await reader.high_water_mark(self._clickhouse, topic, partition, self._generation)
 
-    async def record(self, entries: list[Entry]) -> None:
-        """Write entries; once this returns, replays of their offsets are skipped. Raises ClickHouseError; repeating is safe."""
+    def record(self, entry: Entry, release: Callable[[], object]) -> None:
+        """Write the entry as soon as the write before it is done, together with what came meanwhile, and then call `release`.
+
+        Returns at once. Entries are written in the order they came, so a partition's mark never passes one that is missing.
+        Goes on trying while ClickHouse is away.
+        """
+        self._waiting.append((entry, release))
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write_waiting())
+
+    async def drain(self) -> None:
+        """Wait until everything recorded so far is written."""
+        if self._writing is not None:
+            await self._writing
+
+    async def _write_waiting(self) -> None:
+        pause = self._settings.retry_initial_s
+        while self._waiting:
+            batch = list(self._waiting)
+            try:
+                await self._write([entry for entry, _ in batch])
+            except (ClickHouseError, OSError) as error:
+                _log.warning("ledger not written yet", blocks=len(batch), error=str(error)[:300])
+                await asyncio.sleep(pause * random.uniform(0.8, 1.2))
+                pause = min(pause * 2, self._settings.retry_max_s)
+                continue
+            passing("recorded")
+            pause = self._settings.retry_initial_s
+            del self._waiting[: len(batch)]
+            for _, release in batch:
+                release()
+
+    async def _write(self, entries: list[Entry]) -> None:
         now = sql_time(self._clock.now_us())
         rows = [
             {

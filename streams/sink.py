@@ -89,10 +89,11 @@ class Sink:
         """Partitions were taken away or given: read the high-water marks again before the next block."""
         self._high.clear()
 
-    async def store(self, record: Record) -> None:
-        """Bring one record to its end: stored, skipped because it was before, or buried. Returns when its offset may be committed.
+    async def store(self, record: Record, release: Callable[[], object]) -> None:
+        """Bring one record to its end: stored, skipped because it was before, or buried. `release` is called when its offset may be committed.
 
-        Blocks as long as ClickHouse or Kafka are away. Raises Revoked when the partition is no longer this worker's.
+        Blocks as long as ClickHouse or Kafka are away, but not for the ledger, which is written for several blocks at once. Raises
+        Revoked when the partition is no longer this worker's.
         """
         high = self._high.get(record.partition)
         if high is None:
@@ -100,21 +101,20 @@ class Sink:
             self._high[record.partition] = high
         if record.offset <= high:
             metrics.BLOCKS.labels(self._topic.name, "skipped").inc()
+            release()
             return
         try:
             block = Block.from_record(record.topic, record.headers, record.value)
         except MalformedBlock as error:
-            await self._bury(record, str(error), "", 0)
+            await self._bury(record, str(error), "", 0, release)
             return
         reason = await self._insert(record, block)
         if reason:
-            await self._bury(record, reason, block.batch_id, block.rows)
+            await self._bury(record, reason, block.batch_id, block.rows, release)
             return
         passing("inserted")
         await self._persist(record, lambda: self._mark(record, block))
-        entry = Entry.stored(block, record.partition, record.offset)
-        await self._persist(record, lambda: self._ledger.record([entry]))
-        passing("recorded")
+        self._ledger.record(Entry.stored(block, record.partition, record.offset), release)
         self._high[record.partition] = record.offset
         self._dead.stored()
         metrics.BLOCKS.labels(self._topic.name, "stored").inc()
@@ -161,11 +161,10 @@ class Sink:
             key = f"{mark.tenant}/{mark.subject}" if self._marks.key == "tenant/experiment" else mark.tenant
             await self._producer.send(self._marks.name, encode_mark(mark), key=key.encode())
 
-    async def _bury(self, record: Record, reason: str, batch_id: str, rows: int) -> None:
+    async def _bury(self, record: Record, reason: str, batch_id: str, rows: int, release: Callable[[], object]) -> None:
         _log.error("block buried", topic=record.topic, partition=record.partition, offset=record.offset, reason=reason[:300])
         await self._persist(record, lambda: self._dead.bury(record.partition, record.offset, list(record.headers or ()), record.value or b"", reason))
-        entry = Entry(record.topic, record.partition, record.offset, batch_id, rows, "dead", self._clock.now_us(), ())
-        await self._persist(record, lambda: self._ledger.record([entry]))
+        self._ledger.record(Entry(record.topic, record.partition, record.offset, batch_id, rows, "dead", self._clock.now_us(), ()), release)
         self._high[record.partition] = record.offset
         metrics.BLOCKS.labels(self._topic.name, "dead").inc()
 
