@@ -14,6 +14,7 @@ from infra.runtime.errors import MillstreamError
 from infra.runtime.settings import StreamSettings
 from schemas import position
 from schemas.avro import Mark
+from schemas.blocks import MAX_UNITS
 from schemas.windows import Grain, windows_touched
 from streams import metrics
 from streams.acks import Ack
@@ -24,12 +25,21 @@ SPANS = tuple(grain for grain in Grain if grain is not Grain.ALL)
 """The grains with an end, shortest first."""
 
 
+MAX_UNIT_CHARS = 50_000
+"""Characters of named units, together, that a query takes as a parameter; with more, "any unit" is the cheaper question."""
+
+
 @dataclass(frozen=True, order=True)
 class Subject:
     """What windows are about."""
 
     tenant: str
     name: str
+
+
+def _nameable(units: set[str]) -> set[str] | None:
+    """The units, or None when they are too many to name in a query."""
+    return units if len(units) <= MAX_UNITS and sum(map(len, units)) <= MAX_UNIT_CHARS else None
 
 
 @dataclass
@@ -53,7 +63,7 @@ class Batch:
         elif mark.units is None:
             self.units = None
         elif self.units is not None:
-            self.units.update(mark.units)
+            self.units = _nameable(self.units | set(mark.units))
         self.keyed = self.keyed or mark.keyed
         self.minutes.update(mark.minutes)
         if mark.topic:
@@ -167,7 +177,7 @@ class Refresher:
         """The refresh failed: its marks, and those that came meanwhile, wait for the next attempt."""
         later = self._batches.pop(subject, Batch())
         merged = Batch(
-            None if batch.units is None or later.units is None else batch.units | later.units,
+            None if batch.units is None or later.units is None else _nameable(batch.units | later.units),
             batch.keyed or later.keyed,
             batch.minutes | later.minutes,
             position.merge(batch.positions, later.positions),

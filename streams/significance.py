@@ -20,8 +20,6 @@ from streams.readers.experiments import Scope
 from streams.refresher import Batch, Subject
 from streams.unit_totals import TIMEOUT_S, UnitTotals
 
-MAX_NAMED_UNITS = 2_000
-"""Units beyond which all buckets are read at once: it is faster than naming most of them."""
 MAX_CACHE_BYTES = 64 * 1024 * 1024
 """Memory for sums by bucket over all experiments of the worker."""
 EXPOSURE_TYPES = frozenset({"exposure", "assignment"})
@@ -70,7 +68,7 @@ class Significance:
 
     async def _cumulative(self, subject: Subject, batch: Batch, scope: Scope) -> UnitSums:
         """Sums over all units, reading only what changed where that is little."""
-        if batch.units is None or len(batch.units) > MAX_NAMED_UNITS:
+        if batch.units is None:
             self._sums.pop(subject, None)
             return added_up(await self._exact(scope, by_bucket=False))
         known = self._sums.get(subject)
