@@ -139,6 +139,8 @@ def _item(raw: bytes) -> tuple[EventIn, str]:
             return _single.decode(msgspec.json.encode(fields)), msgspec.json.encode(extra).decode()
         except msgspec.ValidationError as nested:
             raise json_rows.field_error(nested) from nested
+        except (msgspec.DecodeError, RecursionError) as nested:
+            raise InvalidArgument(f"The body is not valid JSON: {nested}") from nested
     except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidArgument(f"The body is not valid JSON: {error}") from error
 

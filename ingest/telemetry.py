@@ -90,6 +90,8 @@ def _decode_item(raw: bytes) -> tuple[TelemetryIn, str]:
         fields = _fields.decode(raw)
     except msgspec.ValidationError as error:
         raise json_rows.field_error(error) from error
+    except msgspec.DecodeError as error:
+        raise ValidationFailed(f"The event is not valid JSON: {error}") from error
     except RecursionError as error:
         raise ValidationFailed("The event nests too deep.") from error
     json_rows.check_object(event.measurements, "measurements")

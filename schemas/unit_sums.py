@@ -88,9 +88,10 @@ class BucketedSums:
 
 
 def added_up(table: pa.Table) -> UnitSums:
-    """The sums of a table with one or more rows per variant and event type."""
+    """The sums of a table with one or more rows per variant and event type; what no unit had is left out."""
     columns = [table[name].to_pylist() for name in ("variant", "event_type", *FIGURES)]
     sums: dict[_Key, list[list[float]]] = {}
     for row in zip(*columns, strict=True):
         sums.setdefault((row[0], row[1]), []).append([float(x) for x in row[2:]])
-    return UnitSums({key: tuple(math.fsum(column) for column in zip(*rows, strict=True)) for key, rows in sums.items()})
+    added = {key: tuple(math.fsum(column) for column in zip(*rows, strict=True)) for key, rows in sums.items()}
+    return UnitSums({key: figures for key, figures in added.items() if any(figures)})

@@ -47,11 +47,11 @@ class Assignments:
 
     async def refresh(self, subject: Subject, batch: Batch) -> None:
         """All windows at once: a unit's first exposure may move between windows, so they change together."""
-        sealed = await self._totals.ready(subject, batch)
+        ready = await self._totals.ready(subject, batch)
         if subject not in self._positions:
             self._positions[subject] = await self._writer.positions(subject.tenant, subject.name)
         positions = position.merge(self._positions[subject], batch.positions)
-        table = await experiments.exposures(self._clickhouse, Scope(subject.tenant, subject.name, sealed), timeout=TIMEOUT_S)
+        table = await experiments.exposures(self._clickhouse, Scope(subject.tenant, subject.name, ready.sealed), ready.rows, timeout=TIMEOUT_S)
         by_minute = _count(table, "minute")
         weights = self._weights(subject, {name for counts in by_minute.values() for name in counts})
         changed = self._changed(subject, batch, by_minute)

@@ -52,11 +52,13 @@ class WindowWriter:
         self._clock = clock
         self._last: OrderedDict[tuple[str, str, str, int], dict[str, str]] = OrderedDict()
         self._revisions: dict[tuple[str, str], int] = {}
+        self._unsent: list[WindowUpdate] = []
 
     def forget(self) -> None:
         """Drop what is remembered: another worker may have written since."""
         self._last.clear()
         self._revisions.clear()
+        self._unsent.clear()
 
     async def write(self, tenant: str, subject: str, grain: str, windows: Mapping[int, Items], positions: Mapping[str, int]) -> None:
         """Store the windows (by start, microseconds) whose figures differ from the stored ones, as one revision, and publish each.
@@ -71,6 +73,7 @@ class WindowWriter:
             await self._write_group(tenant, grain, group, positions)
 
     async def _write_group(self, tenant: str, grain: str, subjects: Mapping[str, Mapping[int, Items]], positions: Mapping[str, int]) -> None:
+        await self._send_unsent()
         stored = await self._stored(tenant, grain, {(subject, start) for subject, windows in subjects.items() for start in windows})
         changed: list[_Changed] = []
         for subject, windows in subjects.items():
@@ -98,13 +101,22 @@ class WindowWriter:
         for window in changed:
             self._revisions[(tenant, window.subject)] = revisions[window.subject]
             self._remember((tenant, window.subject, grain, window.start), window.now)
-        updates = [
+        self._unsent += [
             WindowUpdate(self._kind, tenant, window.subject, grain, window.start, revisions[window.subject], at, positions, _joined(window.now))
             for window in changed
         ]
+        await self._send_unsent()
+
+    async def _send_unsent(self) -> None:
+        """Publish what is stored and was not published yet. After a failure the rest waits for the next write."""
         # Sent side by side: each waits for its acknowledgement, and the producer keeps the order they were begun in.
-        for begin in range(0, len(updates), MAX_SENDING):
-            await asyncio.gather(*(self._publish(update) for update in updates[begin : begin + MAX_SENDING]))
+        while self._unsent:
+            batch = self._unsent[:MAX_SENDING]
+            results = await asyncio.gather(*(self._publish(update) for update in batch), return_exceptions=True)
+            failed = [(update, result) for update, result in zip(batch, results, strict=True) if isinstance(result, BaseException)]
+            self._unsent[: len(batch)] = [update for update, _ in failed]
+            for _, error in failed:
+                raise error
 
     async def watermark(self, tenant: str, subject: str, positions: Mapping[str, int]) -> None:
         """Say that the subject's cumulative window includes these positions."""

@@ -12,7 +12,7 @@ from schemas.definitions import Definitions, EffectiveExperiment, Metric, effect
 from schemas.moments import Moments, RatioMoments
 from schemas.significance import compare
 from schemas.tables.events import BUCKETS
-from schemas.unit_sums import SEVERAL, BucketedSums, UnitSums, added_up
+from schemas.unit_sums import SEVERAL, UNITS, BucketedSums, UnitSums, added_up
 from schemas.windows import Grain, window_end
 from streams.publish_windows import Items, WindowWriter
 from streams.readers import experiments
@@ -38,6 +38,8 @@ class Significance:
         self._writer = writer
         self._sums: OrderedDict[Subject, BucketedSums] = OrderedDict()
         self._positions: dict[Subject, dict[str, int]] = {}
+        self._event_types: dict[tuple[str, str], list[str]] = {}
+        """Event types seen of an experiment: what a query expects to find."""
 
     def forget(self) -> None:
         self._sums.clear()
@@ -46,12 +48,13 @@ class Significance:
         self._writer.forget()
 
     async def refresh(self, subject: Subject, batch: Batch) -> None:
-        sealed = await self._totals.ready(subject, batch)
+        ready = await self._totals.ready(subject, batch)
+        scope = Scope(subject.tenant, subject.name, ready.sealed)
         if subject not in self._positions:
             self._positions[subject] = await self._writer.positions(subject.tenant, subject.name)
         positions = position.merge(self._positions[subject], batch.positions)
-        sums = await self._cumulative(subject, batch, Scope(subject.tenant, subject.name, sealed))
-        items = await self._items(Scope(subject.tenant, subject.name, sealed), sums)
+        sums = await self._cumulative(subject, batch, scope, ready.rows)
+        items = await self._items(scope, sums)
         await self._writer.write(subject.tenant, subject.name, Grain.ALL.value, {0: items}, positions)
         await self._writer.watermark(subject.tenant, subject.name, positions)
         self._positions[subject] = positions
@@ -62,24 +65,24 @@ class Significance:
         if end is None:
             return
         scope = Scope(subject.tenant, subject.name, window=(start_us, end))
-        sums = added_up(await self._exact(scope, by_bucket=False))
+        sums = added_up(await self._exact(scope, 0, by_bucket=False))
         items = await self._items(scope, sums)
         await self._writer.write(subject.tenant, subject.name, grain.value, {start_us: items}, self._positions.get(subject, {}))
 
-    async def _cumulative(self, subject: Subject, batch: Batch, scope: Scope) -> UnitSums:
+    async def _cumulative(self, subject: Subject, batch: Batch, scope: Scope, rows: int) -> UnitSums:
         """Sums over all units, reading only what changed where that is little."""
         if batch.units is None:
             self._sums.pop(subject, None)
-            return added_up(await self._exact(scope, by_bucket=False))
+            return added_up(await self._exact(scope, rows, by_bucket=False))
         known = self._sums.get(subject)
         if known is None:
             known = BucketedSums(BUCKETS)
-            known.replace(range(BUCKETS), await self._exact(scope, by_bucket=True))
+            known.replace(range(BUCKETS), await self._exact(scope, rows, by_bucket=True))
         elif batch.units:
             buckets = await experiments.buckets_of(self._clickhouse, sorted(batch.units))
             changed = Scope(scope.tenant, scope.experiment, scope.sealed, buckets)
             try:
-                known.replace(buckets, await self._exact(changed, by_bucket=True))
+                known.replace(buckets, await self._exact(changed, rows, by_bucket=True))
             except BaseException:
                 self._sums.pop(subject, None)
                 raise
@@ -89,11 +92,14 @@ class Significance:
             self._sums.popitem(last=False)
         return known.total()
 
-    async def _exact(self, scope: Scope, *, by_bucket: bool) -> pa.Table:
+    async def _exact(self, scope: Scope, rows: int, *, by_bucket: bool) -> pa.Table:
         """Sums in which no unit counts what it did before its exposure."""
-        table = await experiments.moments(self._clickhouse, scope, by_bucket=by_bucket, timeout=TIMEOUT_S)
+        place = (scope.tenant, scope.experiment)
+        known = self._event_types.get(place, [])
+        table = await experiments.moments(self._clickhouse, scope, rows, known, by_bucket=by_bucket, timeout=TIMEOUT_S)
         if any(table["early"].to_pylist()):
-            table = await experiments.moments(self._clickhouse, _exactly(scope), by_bucket=by_bucket, timeout=TIMEOUT_S)
+            table = await experiments.moments(self._clickhouse, _exactly(scope), rows, known, by_bucket=by_bucket, timeout=TIMEOUT_S)
+        self._event_types[place] = sorted({*known, *table["event_type"].unique().to_pylist()} - {UNITS})
         return table
 
     async def _items(self, scope: Scope, sums: UnitSums) -> Items:
@@ -125,7 +131,7 @@ class Significance:
         if metric.kind == "ratio":
             return await self._ratio_arms(scope, metric, names)
         if metric.kind == "mean" and metric.value_path not in ("", "value"):
-            sums = added_up(await self._exact(Scope(scope.tenant, scope.experiment, window=scope.window, path=metric.value_path), by_bucket=False))
+            sums = added_up(await self._exact(Scope(scope.tenant, scope.experiment, window=scope.window, path=metric.value_path), 0, by_bucket=False))
         return {name: sums.moments(name, metric.event_type, metric.kind, metric.value_path == "") for name in names}
 
     async def _ratio_arms(self, scope: Scope, metric: Metric, names: list[str]) -> dict[str, RatioMoments]:

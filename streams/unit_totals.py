@@ -16,9 +16,6 @@ from streams.rows import insert_rows
 SEAL_ROWS = 1_000_000
 """Events behind the seal from which on they are folded in: few enough to read at every refresh, many enough to make folding rare."""
 
-MAX_NAMED_UNITS = 10_000
-"""Units beyond which all are totalled again: each one named reads a granule of its own, so naming more of them is no cheaper."""
-
 TIMEOUT_S = 60.0
 """Deadline of one statement over the totals."""
 
@@ -37,9 +34,23 @@ class _State:
     seal: _Seal | None = None
     covered: dict[str, int] = field(default_factory=dict)
     """Positions up to which events with a client's id are totalled."""
-    checked: dict[str, int] = field(default_factory=dict)
-    """Positions at which the length of the tail was last looked at."""
+    measured: dict[str, int] = field(default_factory=dict)
+    """Positions at which the sizes were last looked at."""
+    totals: int = 0
+    """Rows of sealed totals."""
+    tail: int = 0
+    """Events behind the seal."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Totals that include what was asked for."""
+
+    sealed: dict[int, int]
+    """First offset behind the seal, by partition of the events topic."""
+    rows: int
+    """About how many rows there are to add up."""
 
 
 class UnitTotals:
@@ -54,8 +65,8 @@ class UnitTotals:
         """Partitions moved: read the seals again before they are used."""
         self._states.clear()
 
-    async def ready(self, subject: Subject, batch: Batch) -> dict[int, int]:
-        """Make the totals include the batch; returns the seal (first offset behind it, by partition). Raises ClickHouseError; repeating is safe."""
+    async def ready(self, subject: Subject, batch: Batch) -> Ready:
+        """Make the totals include the batch. Raises ClickHouseError; repeating is safe."""
         state = self._states[subject]
         async with state.lock:
             if batch.redefined:
@@ -65,23 +76,23 @@ class UnitTotals:
                     self._clickhouse,
                     subject.tenant,
                     subject.name,
-                    None if batch.units is None or len(batch.units) > MAX_NAMED_UNITS else sorted(batch.units),
+                    None if batch.units is None else sorted(batch.units),
                     self._clock.now_us(),
                     timeout=TIMEOUT_S,
                 )
                 state.covered = position.merge(state.covered, batch.positions)
             if state.seal is None:
                 state.seal = await self._load(subject)
-            return dict(state.seal.positions)
+            if not state.measured or not position.covers(state.measured, batch.positions):
+                state.totals, state.tail = await experiments.sizes(self._clickhouse, subject.tenant, subject.name, state.seal.positions)
+                state.measured = position.merge(state.measured, batch.positions)
+            return Ready(dict(state.seal.positions), state.totals + state.tail)
 
     async def maybe_seal(self, subject: Subject, positions: position.Positions) -> None:
         """Fold the tail up to `positions` into the totals when it has grown long. Call it when nothing is waiting."""
         state = self._states[subject]
         async with state.lock:
-            if state.seal is None or position.covers(state.checked, positions):
-                return
-            state.checked = dict(positions)
-            if await experiments.tail_rows(self._clickhouse, subject.tenant, subject.name, state.seal.positions) < SEAL_ROWS:
+            if state.seal is None or state.tail < SEAL_ROWS:
                 return
             until = dict(state.seal.positions)
             for place, offset in positions.items():
@@ -89,6 +100,7 @@ class UnitTotals:
                 if topic == EVENTS.name:
                     until[int(part)] = max(until.get(int(part), 0), offset + 1)
             state.seal = await self._advance(subject, state.seal, until)
+            state.measured = {}
 
     async def _load(self, subject: Subject) -> _Seal:
         """The seal in force; an intent that was not completed is carried out again first."""

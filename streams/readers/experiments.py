@@ -5,7 +5,7 @@ events with a client's id in `unit_keyed_totals`. One GROUP BY over all of them,
 makes a refresh cheap: grouping by (unit, event type) first costs sixteen times as much.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
@@ -117,22 +117,32 @@ _UNIT = "min(exposed) AS since, if(min(variant_low) = max(variant_high), max(var
 _EXPOSED = "max(variant_high) != ''"
 
 
-async def moments(clickhouse: ClickHouse, scope: Scope, *, by_bucket: bool, timeout: float) -> pa.Table:
+async def moments(clickhouse: ClickHouse, scope: Scope, rows: int, known: Sequence[str], *, by_bucket: bool, timeout: float) -> pa.Table:
     """Sums over units: bucket, variant, event_type, units, events, events_sq, total, total_sq, early.
+
+    `rows` is about how many rows the scope has, for cutting it into slices. `known` are event types to expect; only when there
+    are others too are all of them looked up first, which reads the scope once more.
 
     The event type '' counts the units themselves, the variant '' those that saw several variants. `early` counts unit totals
     with events from before the unit's exposure. `by_bucket` False adds the buckets up, so that a row may come once per slice.
     """
     tables = []
-    for part in await _slices(clickhouse, scope):
+    for part in _slices(scope, rows):
+        types = list(known[:MAX_TYPES])
+        wide = await _wide(clickhouse, part, types, by_bucket, timeout)
+        if not any(wide["others"].to_pylist()):
+            tables.append(_long(wide, types, with_units=True))
+            continue
         types = await _event_types(clickhouse, part, timeout)
-        for first in range(0, max(1, len(types)), MAX_TYPES):
+        for first in range(0, len(types), MAX_TYPES):
             some = types[first : first + MAX_TYPES]
-            wide = await clickhouse.query_arrow(
-                _moments(part.source, len(some), by_bucket), {**part.params, **_named(some)}, settings=_SETTINGS, timeout=timeout
-            )
-            tables.append(_long(wide, some, with_units=first == 0))
+            tables.append(_long(await _wide(clickhouse, part, some, by_bucket, timeout), some, with_units=first == 0))
     return pa.concat_tables(tables)
+
+
+async def _wide(clickhouse: ClickHouse, scope: Scope, types: Sequence[str], by_bucket: bool, timeout: float) -> pa.Table:
+    params = {**scope.params, **_named(types), "types": list(types)}
+    return await clickhouse.query_arrow(_moments(scope.source, len(types), by_bucket), params, settings=_SETTINGS, timeout=timeout)
 
 
 def _named(types: Sequence[str]) -> dict[str, str]:
@@ -151,8 +161,8 @@ def _moments(source: str, types: int, by_bucket: bool) -> str:
         for i in range(types)
     )
     return f"""
-SELECT {"bucket" if by_bucket else "toUInt16(0) AS bucket"}, variant, count() AS units{outer}
-FROM (SELECT bucket, unit, {_UNIT}{inner} FROM ({source}) GROUP BY bucket, unit HAVING {_EXPOSED})
+SELECT {"bucket" if by_bucket else "toUInt16(0) AS bucket"}, variant, count() AS units, sum(others) AS others{outer}
+FROM (SELECT bucket, unit, {_UNIT}, countIf(event_type NOT IN {{types:Array(String)}}) AS others{inner} FROM ({source}) GROUP BY bucket, unit HAVING {_EXPOSED})
 GROUP BY bucket, variant
 """
 
@@ -200,32 +210,50 @@ GROUP BY variant
     return await clickhouse.query(sql, params, settings=_SETTINGS, timeout=timeout)
 
 
-async def exposures(clickhouse: ClickHouse, scope: Scope, *, timeout: float) -> pa.Table:
+async def exposures(clickhouse: ClickHouse, scope: Scope, rows: int, *, timeout: float) -> pa.Table:
     """Units by first exposure: variant ('' for units of several variants), minute since the epoch, sdk, source, units; a row may come once per slice."""
     sql = f"""
 SELECT variant, intDiv(toUnixTimestamp64Micro(since), 60000000) AS minute, sdk, source, count() AS units
 FROM (SELECT unit, {_UNIT}, min(sdk) AS sdk, min(source) AS source FROM ({scope.source}) GROUP BY unit HAVING {_EXPOSED})
 GROUP BY variant, minute, sdk, source
 """
-    tables = [await clickhouse.query_arrow(sql, part.params, settings=_SETTINGS, timeout=timeout) for part in await _slices(clickhouse, scope)]
+    tables = [await clickhouse.query_arrow(sql, part.params, settings=_SETTINGS, timeout=timeout) for part in _slices(scope, rows)]
     return pa.concat_tables(tables)
 
 
-async def _slices(clickhouse: ClickHouse, scope: Scope) -> list[Scope]:
+def _slices(scope: Scope, rows: int) -> list[Scope]:
     """The scope cut into spans of shards small enough for the memory limit of one query."""
     if scope.window or scope.buckets:
         return [scope]
-    sql = f"SELECT (SELECT count() FROM unit_totals WHERE {_OF_EXPERIMENT}) + (SELECT count() FROM events WHERE {_OF_EXPERIMENT} AND {_BEHIND_SEAL}) AS n"
-    rows = await clickhouse.query(sql, scope.params, settings=_SETTINGS)
-    count = min(64, 1 + int(rows[0]["n"]) // SLICE_ROWS)
+    count = min(64, 1 + rows // SLICE_ROWS)
     edges = [BUCKETS * index // count for index in range(count + 1)]
     return [replace(scope, span=(low, high - 1)) for low, high in zip(edges, edges[1:], strict=False)]
 
 
+MAX_NAMES_BYTES = 24_000
+"""Names of units in one statement, encoded: parameters travel in the request's address."""
+
+
+def name_groups(units: Sequence[str]) -> Iterator[list[str]]:
+    """Units in groups whose names fit into the address of a request."""
+    group: list[str] = []
+    size = 0
+    for unit in units:
+        needed = len(quote(unit)) + 12
+        if group and size + needed > MAX_NAMES_BYTES:
+            yield group
+            group, size = [], 0
+        group.append(unit)
+        size += needed
+    if group:
+        yield group
+
+
 async def buckets_of(clickhouse: ClickHouse, units: Sequence[str]) -> list[int]:
     """The distinct buckets of units, ascending."""
-    sql = f"SELECT DISTINCT toUInt16(cityHash64(arrayJoin({{units:Array(String)}})) % {BUCKETS}) AS bucket ORDER BY bucket"
-    return [int(row["bucket"]) for row in await clickhouse.query(sql, {"units": list(units)})]
+    sql = f"SELECT DISTINCT toUInt16(cityHash64(arrayJoin({{units:Array(String)}})) % {BUCKETS}) AS bucket"
+    found = [await clickhouse.query(sql, {"units": group}) for group in name_groups(units)]
+    return sorted({int(row["bucket"]) for rows in found for row in rows})
 
 
 _SOME_UNITS = f"bucket IN (SELECT toUInt16(cityHash64(arrayJoin({{units:Array(String)}})) % {BUCKETS})) AND unit IN {{units:Array(String)}}"
@@ -243,10 +271,11 @@ FROM (
 )
 GROUP BY bucket, unit, event_type
 """
-    params: dict[str, Any] = {"tenant": tenant, "experiment": experiment, "computed": computed, "units": list(units or ())}
-    await clickhouse.command(
-        sql, {**_SETTINGS, "async_insert": "0", "deduplicate_insert": "disable", "deduplicate_insert_select": "disable"}, params=params, timeout=timeout
-    )
+    settings = {**_SETTINGS, "async_insert": "0", "deduplicate_insert": "disable", "deduplicate_insert_select": "disable"}
+    groups: Iterable[list[str]] = [[]] if units is None else name_groups(units)
+    for group in groups:
+        params: dict[str, Any] = {"tenant": tenant, "experiment": experiment, "computed": computed, "units": group}
+        await clickhouse.command(sql, settings, params=params, timeout=timeout)
 
 
 _SEAL = f"""
@@ -289,8 +318,11 @@ async def seals(clickhouse: ClickHouse, tenant: str, experiment: str) -> list[tu
     return [(int(r["sequence"]), bool(r["done"]), {int(part): int(offset) for part, offset in r["positions"].items()}) for r in rows]
 
 
-async def tail_rows(clickhouse: ClickHouse, tenant: str, experiment: str, sealed: Mapping[int, int]) -> int:
-    """Events behind the seal."""
-    sql = f"SELECT count() AS n FROM events WHERE {_OF_EXPERIMENT} AND keyed = 0 AND quarantined = 0 AND {_BEHIND_SEAL}"
+async def sizes(clickhouse: ClickHouse, tenant: str, experiment: str, sealed: Mapping[int, int]) -> tuple[int, int]:
+    """Rows of sealed totals, and events behind the seal."""
+    sql = f"""
+SELECT (SELECT count() FROM unit_totals WHERE {_OF_EXPERIMENT}) AS totals,
+    (SELECT count() FROM events WHERE {_OF_EXPERIMENT} AND keyed = 0 AND {_BEHIND_SEAL}) AS tail
+"""
     rows = await clickhouse.query(sql, Scope(tenant, experiment, sealed).params, settings=_SETTINGS)
-    return int(rows[0]["n"])
+    return int(rows[0]["totals"]), int(rows[0]["tail"])

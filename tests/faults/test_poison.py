@@ -97,5 +97,3 @@ async def _letters(stack: LiveStack) -> list[dict[str, str]]:
     assert answer.status_code == 200, answer.text
     data: list[dict[str, str]] = answer.json()["data"]
     return data
-
-

@@ -2,6 +2,9 @@
 
 import asyncio
 
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
 from schemas.topics import EVENTS, EXPERIMENT_MARKS
 from tests.faults.load import Load
 from tests.faults.oracle import assert_exact, committed_to_zero, drained
@@ -21,7 +24,6 @@ async def test_rewinding_to_zero_doubles_nothing(stack: LiveStack) -> None:
             clickhouse = stack.clickhouse()
             await clickhouse.command("DELETE FROM ledger WHERE topic = 'events'", {"mutations_sync": 1})
             await clickhouse.aclose()
-        # The generous window of retries would hide nothing here, so the first attempt counts.
         await asyncio.to_thread(stack.add_worker)
         await _reread(stack)
         assert await _rows(stack) == before
@@ -30,9 +32,6 @@ async def test_rewinding_to_zero_doubles_nothing(stack: LiveStack) -> None:
 
 async def _reread(stack: LiveStack) -> None:
     """Wait until every block of events is on the ledger and its offset committed once more."""
-    from aiokafka import TopicPartition
-    from aiokafka.admin import AIOKafkaAdminClient
-
     positions = await drained(stack, (EVENTS.name,))
     admin = AIOKafkaAdminClient(bootstrap_servers=stack.settings.kafka.bootstrap)
     await admin.start()
@@ -56,6 +55,8 @@ async def _rows(stack: LiveStack) -> list[dict[str, int]]:
     """Rows that exist once by construction, merged or not."""
     clickhouse = stack.clickhouse()
     try:
-        return await clickhouse.query("SELECT experiment, count() AS n, uniqExact(event_id) AS ids FROM events WHERE keyed = 0 GROUP BY experiment ORDER BY experiment")
+        return await clickhouse.query(
+            "SELECT experiment, count() AS n, uniqExact(event_id) AS ids FROM events WHERE keyed = 0 GROUP BY experiment ORDER BY experiment"
+        )
     finally:
         await clickhouse.aclose()

@@ -15,7 +15,7 @@ POINTS = ("inserting", "inserted", "recorded")
 async def test_twenty_kills_lose_and_double_nothing(stack: LiveStack) -> None:
     dice = random.Random(3)
     await asyncio.to_thread(stack.remove_worker, stack.workers[0])
-    async with Load(stack, "worker-kills", pause_s=0.1) as load:
+    async with Load(stack, "worker-kills", pause_s=0.2) as load:
         for number in range(ROUNDS):
             armed = [stack.add_worker({"MILLSTREAM_FAILPOINT": f"{point}:{dice.randint(1, 6)}"}, ready=False) for point in POINTS]
             victim = await asyncio.to_thread(stack.add_worker)

@@ -1,14 +1,11 @@
-"""One live stack for all tests that leave it whole."""
-
-from collections.abc import Iterator
+"""The live stack for all tests that leave it whole."""
 
 import pytest
 
-from tests.flow.stack import LiveStack
+from tests.flow.stack import LiveStack, shared_stack
 
 
 @pytest.fixture(scope="session")
-def live() -> Iterator[LiveStack]:
+def live() -> LiveStack:
     """A running platform with one worker. Tests keep apart by experiment, service and trace ids; none of them stops a part."""
-    with LiveStack() as stack:
-        yield stack
+    return shared_stack()

@@ -2,6 +2,7 @@
 
 import asyncio
 import atexit
+import functools
 import os
 import signal
 import subprocess
@@ -249,6 +250,12 @@ class LiveStack:
 
 
 _MARK = "-- a new life --"
+
+
+@functools.cache
+def shared_stack() -> LiveStack:
+    """One running stack for the whole test run, started at the first call; it ends with the process."""
+    return LiveStack().start()
 
 
 def _runs(parts: EmbeddedParts, part: str) -> bool:

@@ -88,7 +88,17 @@ async def test_random_and_truncated_protobuf(live: LiveStack, name: str) -> None
 
 @pytest.mark.parametrize(
     "metadata",
-    ["[" * 10_000 + "]" * 10_000, '{"a":' * 10_000 + "1" + "}" * 10_000, '{"a": NaN}', '{"a": Infinity}', '{"a": -Infinity}', '{"a": 1,}', "{'a': 1}", '{"a": \x01}', '{"a"'],
+    [
+        "[" * 10_000 + "]" * 10_000,
+        '{"a":' * 10_000 + "1" + "}" * 10_000,
+        '{"a": NaN}',
+        '{"a": Infinity}',
+        '{"a": -Infinity}',
+        '{"a": 1,}',
+        "{'a': 1}",
+        '{"a": \x01}',
+        '{"a"',
+    ],
     ids=["arrays", "objects", "nan", "inf", "-inf", "comma", "quotes", "control", "cut"],
 )
 async def test_json_that_is_none_is_refused_whole(live: LiveStack, name: str, metadata: str) -> None:
@@ -99,6 +109,15 @@ async def test_json_that_is_none_is_refused_whole(live: LiveStack, name: str, me
         refused = answer.status_code in (400, 422) or answer.json()["data"].get("failed") == 1 or answer.json()["data"].get("rejected") == 1
         assert refused and "x-millstream-position" not in answer.headers, (path, answer.text[:300])
     assert await stored(live, None, "events", "experiment", name) == []
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b'{"events": [', b'{"user_id": 5, "x": [1,]}', b'{"event_name": "\\q"}', b"[]", b"null", b"\x00" * 100])
+async def test_damaged_bodies_are_a_fault_of_the_client(live: LiveStack, body: bytes) -> None:
+    for path in (EVENTS, BATCH, TELEMETRY):
+        answer = await post(live, path, body, JSON)
+        assert answer.status_code in (400, 422) and answer.json()["error"]["message"]
+    for path in OTLP:
+        assert (await post(live, path, body, JSON, "otlp_http")).status_code in (200, 400)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +246,13 @@ async def test_wrong_content_types_and_encodings_are_415(live: LiveStack, path: 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"])
 async def test_wrong_methods_are_refused(live: LiveStack, method: str) -> None:
     async with httpx.AsyncClient(headers=live.headers) as client:
-        for url in (live.main_url + EVENTS, live.main_url + BATCH, live.main_url + TELEMETRY, live.main_url + "/llm/v1/traces", live.url("otlp_http") + "/v1/logs"):
+        for url in (
+            live.main_url + EVENTS,
+            live.main_url + BATCH,
+            live.main_url + TELEMETRY,
+            live.main_url + "/llm/v1/traces",
+            live.url("otlp_http") + "/v1/logs",
+        ):
             answer = await client.request(method, url)
             assert answer.status_code in (200, 404, 405) and not (answer.status_code == 200 and method != "OPTIONS"), (method, url, answer.status_code)
 

@@ -122,3 +122,21 @@ async def test_a_wait_that_is_too_short_says_how_far_it_got(live: LiveStack) -> 
         answer = await client.get("/platform/v1/windows/significance")
     assert answer.status_code == 504 and answer.json()["error"]["code"] == "not_visible_yet"
     assert "x-millstream-watermark" in answer.headers
+
+
+async def test_many_units_with_long_names_reach_the_windows(live: LiveStack, name: str) -> None:
+    """Units are named in queries, and the address of a request holds only so much."""
+    units = [f"пользователь-№-{number:04}-\U0001f600" for number in range(1_500)]
+    items = [
+        {"id": f"{name}/{unit}", "user_id": unit, "event_type": "exposure", "experiment_id": name, "variant": "ab"[place % 2]}
+        for place, unit in enumerate(units)
+    ]
+    positions = []
+    async with httpx.AsyncClient(base_url=live.main_url, headers=live.headers, timeout=60) as client:
+        for batch in (items[:750], items[750:], items[:100]):
+            answer = await client.post("/experimentation/api/v1/events/batch", json={"events": batch})
+            positions.append(answer.headers["x-millstream-position"])
+        waiting = {"X-Millstream-Wait-For": ",".join(positions), "X-Millstream-Wait-Timeout": "40"}
+        answer = await client.get("/platform/v1/windows/assignments", params={"subject": name, "grain": "all"}, headers=waiting)
+    assert answer.status_code == 200, answer.text
+    assert {item["item"]: item["figures"]["units"] for item in answer.json()["data"]} == {"*": 1_500, "a": 750, "b": 750}

@@ -36,7 +36,9 @@ async def stored(live: LiveStack, table: str, where: str, value: str) -> tuple[i
     """Rows as they lie there, merged or not, and the blocks they came in."""
     clickhouse = live.clickhouse()
     try:
-        (row,) = await clickhouse.query(f"SELECT count() AS n, uniqExact((part, offset)) AS blocks FROM {table} WHERE {where} = {{value:String}}", {"value": value})
+        (row,) = await clickhouse.query(
+            f"SELECT count() AS n, uniqExact((part, offset)) AS blocks FROM {table} WHERE {where} = {{value:String}}", {"value": value}
+        )
         return int(row["n"]), int(row["blocks"])
     finally:
         await clickhouse.aclose()

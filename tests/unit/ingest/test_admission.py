@@ -1,0 +1,86 @@
+"""Who may come in, and how much at once."""
+
+import pytest
+
+from infra.runtime.clock import SystemClock
+from infra.runtime.errors import Forbidden, Overloaded, Unauthenticated
+from infra.runtime.settings import IngestSettings, Settings
+from ingest.admission import Admission, key_text
+from schemas.api_keys import hash_secret
+from schemas.definition_kinds import ControlRecord, Key, Role, encode_definition
+from schemas.definitions import Definitions
+
+TEXT = "some-key-0123456789abcdef"
+
+
+def admission(role: Role = "ingest", **ingest: object) -> Admission:
+    definitions = Definitions()
+    key = Key(tenant="acme", id="k1", name="one", sha256=hash_secret(TEXT), role=role)
+    definitions.apply(ControlRecord("key", "acme", "k1", 1, False, encode_definition(key), 1))
+    return Admission(definitions, Settings(ingest=IngestSettings(**ingest)), SystemClock())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("headers", "text"),
+    [
+        ({}, ""),
+        ({"authorization": "Bearer abc"}, "abc"),
+        ({"authorization": "bearer  abc "}, "abc"),
+        ({"authorization": "Basic abc", "api-key": "x"}, "x"),
+        ({"x-api-key": "y"}, "y"),
+        ({"authorization": "Bearer a", "api-key": "b", "x-api-key": "c"}, "a"),
+    ],
+)
+def test_where_a_key_is_looked_for(headers: dict[str, str], text: str) -> None:
+    assert key_text(headers) == text
+
+
+@pytest.mark.parametrize("header", ["authorization", "api-key", "x-api-key"])
+def test_the_tenant_comes_from_the_key(header: str) -> None:
+    value = f"Bearer {TEXT}" if header == "authorization" else TEXT
+    caller = admission().authenticate({header: value}, "10.0.0.1")
+    assert (caller.tenant, caller.key_id) == ("acme", "k1")
+
+
+@pytest.mark.parametrize("client", ["127.0.0.1", "::1"])
+def test_keyless_from_this_machine_belongs_to_the_default_tenant(client: str) -> None:
+    caller = admission().authenticate({}, client, keyless=True)
+    assert (caller.tenant, caller.key_id) == ("default", "")
+
+
+@pytest.mark.parametrize(
+    ("headers", "client", "keyless"),
+    [
+        ({}, "127.0.0.1", False),
+        ({}, "10.0.0.1", True),
+        ({}, "not an address", True),
+        ({"api-key": "wrong"}, "127.0.0.1", True),
+        ({"authorization": "Bearer wrong"}, "127.0.0.1", False),
+    ],
+)
+def test_everything_else_is_refused(headers: dict[str, str], client: str, keyless: bool) -> None:
+    with pytest.raises(Unauthenticated):
+        admission().authenticate(headers, client, keyless=keyless)
+
+
+def test_keyless_can_be_turned_off() -> None:
+    with pytest.raises(Unauthenticated):
+        admission(keyless_otlp_from_loopback=False).authenticate({}, "127.0.0.1", keyless=True)
+
+
+def test_a_reading_key_may_not_send() -> None:
+    with pytest.raises(Forbidden):
+        admission("read").authenticate({"api-key": TEXT}, "10.0.0.1")
+
+
+def test_bytes_in_flight_are_bounded_and_given_back() -> None:
+    gate = admission(max_in_flight_bytes=100)
+    with gate.reserve(60):
+        assert gate.in_flight_bytes == 60
+        with pytest.raises(Overloaded), gate.reserve(41):
+            pass
+        with gate.reserve(40):
+            assert gate.in_flight_bytes == 100
+    with pytest.raises(KeyError), gate.reserve(100):
+        raise KeyError
+    assert gate.in_flight_bytes == 0

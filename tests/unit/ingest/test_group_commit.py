@@ -1,0 +1,179 @@
+"""Group commit: what travels together, and who hears of a failure."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from infra.runtime.clock import SystemClock
+from infra.runtime.errors import Unavailable
+from infra.runtime.settings import IngestSettings
+from ingest import group_commit
+from ingest.group_commit import MAX_FLIGHTS, GroupCommit
+from schemas.blocks import Block
+from schemas.topics import EVENTS
+from tests.support import eventually
+
+
+@pytest.fixture(autouse=True)
+def unpaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a block holds is decided by acknowledgements alone, not by the clock."""
+    monkeypatch.setattr(group_commit, "LONGEST_PACE_S", 0.0)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part with a name."""
+
+    name: str
+    rows: int = 1
+    size: int = 10
+
+
+class Broker:
+    """Takes blocks and acknowledges them one by one when told to."""
+
+    def __init__(self) -> None:
+        self.blocks: list[Block] = []
+        self._answers: list[asyncio.Future[str]] = []
+
+    async def publish(self, block: Block) -> str:
+        self.blocks.append(block)
+        self._answers.append(asyncio.get_running_loop().create_future())
+        return await self._answers[-1]
+
+    async def acknowledge(self, index: int, error: Exception | None = None) -> None:
+        if error is None:
+            self._answers[index].set_result(f"events:0:{index}")
+        else:
+            self._answers[index].set_exception(error)
+        await settle()
+
+    @property
+    def names(self) -> list[str]:
+        return [block.body.decode() for block in self.blocks]
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def assemble(parts: Sequence[Piece], batch_id: str) -> Block:
+    if any(part.name == "broken" for part in parts):
+        raise ValueError("cannot be assembled")
+    body = ",".join(part.name for part in parts).encode()
+    return Block(EVENTS, batch_id, "events/1", sum(part.rows for part in parts), body, 0, 0, 0)
+
+
+def lane(broker: Broker, **limits: Any) -> GroupCommit[Piece]:
+    publisher: Any = broker
+    return GroupCommit(assemble, publisher, IngestSettings(**limits), SystemClock())
+
+
+async def submit(commit: GroupCommit[Piece], *parts: Piece | tuple[Piece, str]) -> list["asyncio.Task[str]"]:
+    tasks = [asyncio.create_task(commit.submit(*part) if isinstance(part, tuple) else commit.submit(part)) for part in parts]
+    await settle()
+    return tasks
+
+
+async def test_an_idle_lane_sends_at_once_and_a_busy_one_gathers() -> None:
+    broker = Broker()
+    commit = lane(broker)
+    tasks = []
+    for name in "abcde":
+        tasks += await submit(commit, Piece(name))
+    assert broker.names == ["a", "b"] and len(broker.names) == MAX_FLIGHTS
+    await broker.acknowledge(0)
+    assert broker.names == ["a", "b", "c,d,e"]
+    await broker.acknowledge(2)
+    await broker.acknowledge(1)
+    assert [await task for task in tasks] == ["events:0:0", "events:0:1", *["events:0:2"] * 3]
+
+
+async def test_a_part_with_a_batch_id_travels_alone_and_in_order() -> None:
+    broker = Broker()
+    commit = lane(broker)
+    tasks = await submit(commit, Piece("a"), Piece("b"), Piece("c"), (Piece("own"), "my-batch"), Piece("d"), Piece("e"))
+    for index in range(5):
+        if index < len(broker.blocks):
+            await broker.acknowledge(index)
+    await asyncio.gather(*tasks)
+    assert broker.names == ["a", "b", "c", "own", "d,e"]
+    assert broker.blocks[3].batch_id == "my-batch" and len({block.batch_id for block in broker.blocks}) == 5
+
+
+@pytest.mark.parametrize(("limits", "expected"), [({"block_max_rows": 5}, ["c,d", "e", "f"]), ({"block_max_bytes": 1_000}, ["c,d", "e", "f"])])
+async def test_blocks_keep_to_their_limits_and_a_large_part_goes_alone(limits: dict[str, int], expected: list[str]) -> None:
+    broker = Broker()
+    commit = lane(broker, **limits)
+    pieces = [Piece(name, rows, rows * 200) for name, rows in (("a", 1), ("b", 1), ("c", 2), ("d", 3), ("e", 9), ("f", 1))]
+    tasks = await submit(commit, *pieces)
+    for index in range(5):
+        await broker.acknowledge(index)
+    await asyncio.gather(*tasks)
+    assert broker.names == ["a", "b", *expected]
+
+
+async def test_a_failure_reaches_every_waiter_and_the_lane_goes_on() -> None:
+    broker = Broker()
+    commit = lane(broker)
+    tasks = await submit(commit, *(Piece(name) for name in "abcd"))
+    await broker.acknowledge(0)
+    failure = Unavailable("away")
+    await broker.acknowledge(2, failure)
+    await broker.acknowledge(1)
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert results == ["events:0:0", "events:0:1", failure, failure]
+    (later,) = await submit(commit, Piece("e"))
+    await broker.acknowledge(3)
+    assert await later == "events:0:3"
+
+
+async def test_parts_that_cannot_be_assembled_fail_and_free_the_lane() -> None:
+    broker = Broker()
+    commit = lane(broker)
+    tasks = await submit(commit, Piece("broken"), Piece("broken"), Piece("fine"))
+    assert [type(result) for result in await asyncio.gather(*tasks[:2], return_exceptions=True)] == [ValueError, ValueError]
+    await broker.acknowledge(0)
+    assert await tasks[2] == "events:0:0"
+
+
+async def test_a_waiter_that_gave_up_harms_nobody() -> None:
+    broker = Broker()
+    commit = lane(broker)
+    tasks = await submit(commit, *(Piece(name) for name in "abcd"))
+    tasks[2].cancel()
+    await broker.acknowledge(0)
+    await broker.acknowledge(1)
+    await broker.acknowledge(2)
+    assert await tasks[3] == "events:0:2"
+
+
+async def test_drain_waits_for_everything_submitted() -> None:
+    broker = Broker()
+    commit = lane(broker)
+    tasks = await submit(commit, *(Piece(name) for name in "abc"))
+    draining = asyncio.create_task(commit.drain())
+    for index in range(3):
+        await settle()
+        assert not draining.done()
+        await broker.acknowledge(index if index < len(broker.blocks) else 0)
+    await draining
+    assert all(task.done() for task in tasks)
+
+
+async def test_under_load_the_next_block_waits_for_its_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "LONGEST_PACE_S", 0.5)
+    monkeypatch.setattr(group_commit, "PACE_S_PER_BLOCK", 0.5)
+    broker = Broker()
+    commit = lane(broker)
+    tasks = await submit(commit, Piece("a"), Piece("b"), Piece("c"))
+    assert broker.names == ["a"], "the first leaves at once"
+    await eventually(lambda: len(broker.names) == 2)
+    assert broker.names == ["a", "b,c"]
+    await broker.acknowledge(0)
+    await broker.acknowledge(1)
+    assert [await task for task in tasks] == ["events:0:0", "events:0:1", "events:0:1"]
