@@ -36,7 +36,7 @@ class JsonDoors:
     def __init__(self, publisher: Publisher, settings: IngestSettings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
-        self._process = uuid7(clock.now_us()).hex + "_"
+        self._process = uuid7(clock.now_us()).hex[:24]
         self._requests = itertools.count()
         self._events = GroupCommit(event_blocks.assembler(clock, settings), publisher, settings, clock)
         self._telemetry = GroupCommit(telemetry.assembler(clock), publisher, settings, clock)
@@ -92,7 +92,7 @@ class JsonDoors:
 
     def _received(self, request: DoorRequest, tenant: str, batch_id: str | None) -> json_rows.Received:
         now = self._clock.now_us()
-        prefix = f"evt_{batch_id.replace('-', '')}_" if batch_id else f"evt_{self._process}{next(self._requests):x}_"
+        prefix = f"evt_{batch_id.replace('-', '')}_" if batch_id else f"evt_{self._process}-{next(self._requests):x}-"
         return json_rows.Received(tenant, now, prefix, json_rows.sdk_of(request.headers), request.headers.get("x-millstream-source", "http")[:64])
 
     async def _decode(self, decode: Callable[[bytes, json_rows.Received, IngestSettings], _R], body: bytes, received: json_rows.Received) -> _R:

@@ -93,8 +93,8 @@ class StreamSettings(BaseSettings):
     retry_initial_s: float = Field(0.5, gt=0, description="First pause after a failed INSERT; doubles, with 20 % jitter.")
     retry_max_s: float = Field(30.0, gt=0, description="Longest pause between attempts.")
     refresh_min_s: float = Field(0.1, ge=0, description="Shortest time between two refreshes of one subject.")
-    refresh_duty: float = Field(0.15, gt=0, le=1, description="Largest share of time that the cumulative windows of one computation may take.")
-    window_duty: float = Field(0.1, gt=0, le=1, description="Largest share of time that the other windows of one computation may take together.")
+    refresh_duty: float = Field(0.1, gt=0, le=1, description="Largest share of time that the cumulative windows of one computation may take.")
+    window_duty: float = Field(0.05, gt=0, le=1, description="Largest share of time that the other windows of one computation may take together.")
 
 
 class QuerySettings(BaseSettings):

@@ -63,5 +63,6 @@ EVENTS = Table(
         structure=STRUCTURE,
         select=", ".join(_DIRECT) + f", JSONExtract(metadata, 'value', 'Nullable(Float64)') AS value, {BUCKET} AS bucket",
         columns=(*_DIRECT, "value", "bucket"),
+        settings={"optimize_on_insert": "0"},
     ),
 )

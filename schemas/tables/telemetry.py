@@ -31,5 +31,5 @@ TELEMETRY = Table(
     ttl="toDate(received) + INTERVAL {days} DAY",
     indices=("time_range time TYPE minmax GRANULARITY 16",),
     writer="telemetry sink",
-    feed=Feed(format="ArrowStream", structure=STRUCTURE, select=", ".join(_COLUMNS), columns=_COLUMNS),
+    feed=Feed(format="ArrowStream", structure=STRUCTURE, select=", ".join(_COLUMNS), columns=_COLUMNS, settings={"optimize_on_insert": "0"}),
 )
