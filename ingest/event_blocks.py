@@ -16,7 +16,6 @@ from ingest.events import EventRows
 from schemas.blocks import MAX_UNITS, Block, Touched
 from schemas.topics import EVENTS
 
-
 SMALL_ROWS = 1_000
 """Rows up to which a block's subjects are found row by row: starting Arrow's grouping costs more."""
 

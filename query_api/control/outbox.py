@@ -1,6 +1,7 @@
 """The outbox publisher: carries every change from the control store to the control topic, in order."""
 
 import asyncio
+import contextlib
 import random
 
 import structlog
@@ -101,10 +102,8 @@ class OutboxPublisher:
         return count
 
     async def _rest(self) -> None:
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), self._poll_s)
-        except TimeoutError:
-            pass
         self._wake.clear()
 
     async def _disconnect(self) -> None:
