@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from infra.runtime.errors import InvalidArgument, MillstreamError, TooLarge, ValidationFailed
+from infra.runtime.errors import InvalidArgument, ValidationFailed
 from infra.runtime.settings import IngestSettings
 from ingest import json_rows
 from ingest.json_rows import ItemError, Received
@@ -36,14 +36,9 @@ class _Batch(msgspec.Struct):
     events: list[EventIn]
 
 
-class _LooseBatch(msgspec.Struct):
-    events: list[msgspec.Raw]
-
-
 _FIELDS = {field.name for field in msgspec.structs.fields(EventIn)}
 _single = msgspec.json.Decoder(EventIn)
 _batch = msgspec.json.Decoder(_Batch)
-_loose = msgspec.json.Decoder(_LooseBatch)
 
 
 @dataclass(frozen=True)
@@ -89,41 +84,23 @@ def decode_batch(body: bytes, received: Received, settings: IngestSettings) -> E
     json_rows.check_utf8(body)
     try:
         events = _batch.decode(body).events
-        _check_rows(len(events), settings)
+        json_rows.check_rows(len(events), settings)
         json_rows.check_nesting(body, len(events), settings.max_nesting)
         return _rows(events, None, received)
     except (msgspec.MsgspecError, RecursionError, ValidationFailed):
         return _decode_items(body, received, settings)  # names the item at fault
 
 
-def _check_rows(count: int, settings: IngestSettings) -> None:
-    if count > settings.max_rows:
-        raise TooLarge(f"The batch has {count} events; the limit is {settings.max_rows}. Send smaller batches.")
-
-
 def _decode_items(body: bytes, received: Received, settings: IngestSettings) -> EventRows:
     """The slow way, for batches with a bad item or an unknown field: one item at a time."""
-    try:
-        items = _loose.decode(body).events
-    except msgspec.ValidationError as error:
-        raise ValidationFailed(f'The body must be {{"events": [...]}}: {error}') from error
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidArgument(f"The body is not valid JSON: {error}") from error
-    _check_rows(len(items), settings)
-    json_rows.check_nesting(body, len(items), settings.max_nesting)
-    events: list[EventIn] = []
-    extras: list[str] = []
-    errors: list[ItemError] = []
-    for index, raw in enumerate(items):
-        try:
-            event, extra = _item(bytes(raw))
-            _check_event(event)
-        except MillstreamError as error:
-            errors.append(ItemError(index, error.message, str(error.details.get("field", ""))))
-        else:
-            events.append(event)
-            extras.append(extra)
+    events, extras, errors = json_rows.one_by_one(json_rows.items_of(body, settings), _checked_item)
     return replace(_rows(events, extras, received), errors=errors)
+
+
+def _checked_item(raw: bytes) -> tuple[EventIn, str]:
+    event, extra = _item(raw)
+    _check_event(event)
+    return event, extra
 
 
 def _item(raw: bytes) -> tuple[EventIn, str]:

@@ -2,8 +2,9 @@
 
 import datetime as dt
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from infra.runtime.errors import InvalidArgument, ValidationFailed
+from infra.runtime.errors import InvalidArgument, MillstreamError, TooLarge, ValidationFailed
 from infra.runtime.settings import IngestSettings
 
 _MICROS = pa.timestamp("us", "UTC")
@@ -82,6 +83,54 @@ def check_nesting(body: bytes, items: int, limit: int) -> None:
                 raise InvalidArgument(f"The body nests deeper than {limit} levels.")
         elif match[2]:
             depth -= 1
+
+
+class _Items(msgspec.Struct):
+    events: list[msgspec.Raw]
+
+
+_items = msgspec.json.Decoder(_Items)
+
+
+def check_rows(count: int, settings: IngestSettings) -> None:
+    """Raise TooLarge when a batch has more items than the limit."""
+    if count > settings.max_rows:
+        raise TooLarge(f"The batch has {count} events; the limit is {settings.max_rows}. Send smaller batches.")
+
+
+def items_of(body: bytes, settings: IngestSettings) -> list[msgspec.Raw]:
+    """The items of a batch `{"events": [...]}`, each still JSON. An item may hold two flat objects without being looked at for depth.
+
+    Raises InvalidArgument when the body is not JSON, ValidationFailed when it is not a batch, TooLarge above the row limit.
+    """
+    try:
+        items = _items.decode(body).events
+    except msgspec.ValidationError as error:
+        raise ValidationFailed(f'The body must be {{"events": [...]}}: {error}') from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidArgument(f"The body is not valid JSON: {error}") from error
+    check_rows(len(items), settings)
+    check_nesting(body, 2 * len(items), settings.max_nesting)
+    return items
+
+
+_T = TypeVar("_T")
+
+
+def one_by_one(items: Iterable[msgspec.Raw], decode: Callable[[bytes], tuple[_T, str]]) -> tuple[list[_T], list[str], list[ItemError]]:
+    """Decode each item on its own: the good ones, the unknown fields of each (JSON text, or empty), and what was refused."""
+    good: list[_T] = []
+    extras: list[str] = []
+    errors: list[ItemError] = []
+    for index, raw in enumerate(items):
+        try:
+            item, extra = decode(bytes(raw))
+        except MillstreamError as error:
+            errors.append(ItemError(index, error.message, str(error.details.get("field", ""))))
+        else:
+            good.append(item)
+            extras.append(extra)
+    return good, extras, errors
 
 
 def field_error(error: msgspec.ValidationError) -> ValidationFailed:

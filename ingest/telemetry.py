@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from infra.runtime.clock import Clock
-from infra.runtime.errors import InvalidArgument, MillstreamError, TooLarge, ValidationFailed
+from infra.runtime.errors import ValidationFailed
 from infra.runtime.settings import IngestSettings
 from ingest import json_rows
 from ingest.json_rows import ItemError, Received
@@ -29,12 +29,7 @@ class TelemetryIn(msgspec.Struct, gc=False):
     id: Name | None = None
 
 
-class _Batch(msgspec.Struct):
-    events: list[msgspec.Raw]
-
-
 _FIELDS = {field.name for field in msgspec.structs.fields(TelemetryIn)}
-_batch = msgspec.json.Decoder(_Batch)
 _item = msgspec.json.Decoder(TelemetryIn)
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -61,26 +56,7 @@ def decode(body: bytes, received: Received, settings: IngestSettings) -> Telemet
     Raises InvalidArgument when the body is not JSON, ValidationFailed when it is not a batch, TooLarge above the row limit.
     """
     json_rows.check_utf8(body)
-    try:
-        items = _batch.decode(body).events
-    except msgspec.ValidationError as error:
-        raise ValidationFailed(f'The body must be {{"events": [...]}}: {error}') from error
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidArgument(f"The body is not valid JSON: {error}") from error
-    if len(items) > settings.max_rows:
-        raise TooLarge(f"The batch has {len(items)} events; the limit is {settings.max_rows}. Send smaller batches.")
-    json_rows.check_nesting(body, 2 * len(items), settings.max_nesting)
-    good: list[TelemetryIn] = []
-    extras: list[str] = []
-    errors: list[ItemError] = []
-    for index, raw in enumerate(items):
-        try:
-            event, extra = _decode_item(bytes(raw))
-        except MillstreamError as error:
-            errors.append(ItemError(index, error.message, str(error.details.get("field", ""))))
-        else:
-            good.append(event)
-            extras.append(extra)
+    good, extras, errors = json_rows.one_by_one(json_rows.items_of(body, settings), _decode_item)
     return TelemetryRows(_columns(good, extras, received, settings), errors)
 
 
