@@ -97,7 +97,7 @@ class Refresher:
 
     What is expensive is refreshed seldom: after a refresh that took `c` seconds the subject's cumulative window rests for
     `c * (1 / duty - 1)`, and so do all other windows together after one of them, so that refreshing never takes more than
-    its share of the engine, however fast marks arrive.
+    its share of the engine, however fast marks arrive. While none arrive, windows follow each other without a rest.
     """
 
     def __init__(self, windows: Windows, settings: StreamSettings, clock: Clock, grains: tuple[Grain, ...] = SPANS) -> None:
@@ -112,6 +112,7 @@ class Refresher:
         self._due: dict[tuple[Subject, Grain, int], list[Ack]] = {}
         self._wake = asyncio.Event()
         self._epoch = 0
+        self._arrived = 0
 
     @property
     def kind(self) -> str:
@@ -122,6 +123,7 @@ class Refresher:
         """Take a mark in; `release` is called once every window it touched is refreshed."""
         batch = self._batches.setdefault(Subject(mark.tenant, mark.subject), Batch())
         batch.add(mark, Ack(release))
+        self._arrived += 1
         self._wake.set()
 
     def forget(self) -> None:
@@ -187,7 +189,7 @@ class Refresher:
         self._batches[subject] = merged
 
     async def _window(self, place: tuple[Subject, Grain, int]) -> None:
-        acks, epoch = self._due.pop(place), self._epoch
+        acks, epoch, arrived = self._due.pop(place), self._epoch, self._arrived
         subject, grain, start = place
         rest = await self._timed(subject, grain, self._settings.window_duty, lambda: self._windows.refresh_window(subject, grain, start))
         if epoch != self._epoch:
@@ -196,6 +198,8 @@ class Refresher:
         if rest is None:
             self._due.setdefault(place, []).extend(acks)
             return
+        if arrived == self._arrived:
+            self._windows_rest_until = 0.0  # nothing else wants the engine
         for ack in acks:
             ack.done()
 

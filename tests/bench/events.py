@@ -19,7 +19,7 @@ from tests.bench.stack import BenchStack, running
 
 BATCH = 500
 UNITS = 200_000
-CONNECTIONS = 64
+CONNECTIONS = 128
 BATCHES = 4_000
 WARM_UP = 200
 

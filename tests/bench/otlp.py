@@ -14,7 +14,7 @@ from tests.bench.references import wait_for_rows
 from tests.bench.stack import BenchStack, running
 
 ITEMS = 500
-CONNECTIONS = 32
+CONNECTIONS = 64
 
 
 def span_bodies(count: int) -> list[bytes]:
