@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import socket
 from pathlib import Path
 
@@ -21,11 +22,12 @@ def is_free(host: str, port: int) -> bool:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nobody uses at this moment. Another process may still take it first."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody uses at this moment. Another process may still take it first, but no outgoing connection will: it is below
+    the range from which systems take ports for those."""
+    while True:
+        port = random.randrange(12_000, 31_000)
+        if is_free(host, port):
+            return port
 
 
 class RememberedPorts:

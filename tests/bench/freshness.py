@@ -2,14 +2,11 @@
 
 import asyncio
 import bisect
-import contextlib
-import json
 import time
 from collections import defaultdict
+from typing import Any
 
-from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
-
+from infra.cli.live_feed import LiveFeed
 from tests.bench import load
 from tests.bench.events import BATCH, CONNECTIONS, bodies, peak
 from tests.bench.figures import Figure, Figures
@@ -24,35 +21,6 @@ def _percentile(values: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
 
 
-async def _watch(stack: BenchStack, seen: dict[str, list[tuple[int, float]]]) -> None:
-    """Collect the positions of every cumulative significance update and when it arrived."""
-    async with connect(f"ws://127.0.0.1:{stack.ports['main']}/platform/v1/live", max_size=None, proxy=None) as live:
-        await live.send(json.dumps({"type": "authenticate", "key": stack.key}))
-        await live.send(json.dumps({"type": "subscribe", "kind": "significance", "subject": "bench", "grain": "all"}))
-        async for text in live:
-            at = time.time()
-            message = json.loads(text)
-            for place, offset in (_positions(message) or {}).items():
-                seen[place].append((int(offset), at))
-
-
-def _positions(message: object) -> dict[str, int] | None:
-    """The positions of a window in a live message, wherever the message carries its windows."""
-    if isinstance(message, dict):
-        if isinstance(message.get("positions"), dict):
-            return dict(message["positions"])
-        for value in message.values():
-            found = _positions(value)
-            if found:
-                return found
-    elif isinstance(message, list):
-        for value in message:
-            found = _positions(value)
-            if found:
-                return found
-    return None
-
-
 async def _measure(stack: BenchStack, rate: float) -> tuple[list[float], list[float]]:
     """Seconds from acknowledged to stored, and to the live update, of every request."""
     requests = [load.request("/api/v1/events/batch", body, stack.key) for body in bodies()]
@@ -60,12 +28,19 @@ async def _measure(stack: BenchStack, rate: float) -> tuple[list[float], list[fl
     seen: dict[str, list[tuple[int, float]]] = defaultdict(list)
     port = stack.ports["experimentation"]
     await load.run("127.0.0.1", port, requests, 100, CONNECTIONS)
-    watcher = asyncio.create_task(_watch(stack, seen))
+
+    def changed(state: dict[str, Any]) -> None:
+        for place, offset in state["positions"].items():
+            seen[place].append((int(offset), time.time()))
+
+    feed = LiveFeed(f"http://127.0.0.1:{stack.ports['main']}", stack.key, kind="significance", subject="bench", grain="all", changed=changed)
+    watcher = asyncio.create_task(feed.run())
     await load.run("127.0.0.1", port, requests, int(SECONDS * rate), CONNECTIONS, rate=rate, on_answer=lambda position, at: acknowledged.append((position, at)))
     await asyncio.sleep(5.0)  # what was acknowledged last gets its chance to appear
     watcher.cancel()
-    with contextlib.suppress(asyncio.CancelledError, ConnectionClosed):
-        await watcher
+    await asyncio.gather(watcher, return_exceptions=True)
+    if not feed.revisions:
+        raise RuntimeError(f"no update came over the live connection: {feed.problem or 'no revision'}")
     clickhouse = stack.clickhouse()
     rows = await clickhouse.query("SELECT partition, offset, toUnixTimestamp64Micro(stored) AS at FROM ledger WHERE topic = 'events'")
     await clickhouse.aclose()
@@ -83,9 +58,14 @@ async def _measure(stack: BenchStack, rate: float) -> tuple[list[float], list[fl
     return to_stored, to_update
 
 
+_REVENUE = "kind: metric\nid: revenue\nevent_type: purchase_completed\ntype: mean\n"
+"""A metric that moves with every purchase; the default proportions stand still once every visitor has bought something."""
+
+
 def freshness() -> Figures:
     """At 70 % of the peak found in the same run."""
     with running() as stack:
+        stack.apply(_REVENUE)
         requests = [load.request("/api/v1/events/batch", body, stack.key) for body in bodies()]
         top, _ = asyncio.run(peak(stack, requests, 2_000))
         rate = SHARE * top / BATCH

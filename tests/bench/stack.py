@@ -36,6 +36,13 @@ class BenchStack:
         """A client of the writing user."""
         return ClickHouse(self.clickhouse_url, "millstream", "", "millstream")
 
+    def apply(self, definitions: str) -> None:
+        """Apply a document of definitions, as a user does."""
+        document = self.folder / "definitions.yaml"
+        document.write_text(definitions)
+        env = {**os.environ, "MILLSTREAM_DATA_DIR": str(self.folder)}
+        subprocess.run([sys.executable, "-m", "infra.cli.main", "apply", str(document)], env=env, check=True, stdout=subprocess.DEVNULL)
+
     def memory_bytes(self) -> dict[str, int]:
         """Resident memory by process of the stack, the whole under `total`."""
         found: dict[str, int] = {}
