@@ -24,7 +24,7 @@ from ingest.otlp import OtlpLanes
 from ingest.otlp_grpc import OtlpGrpcServer
 from ingest.otlp_http import OtlpHttpDoor
 from ingest.publish import Publisher
-from schemas.avro import decode_control
+from schemas.avro import applied_to
 from schemas.definitions import Definitions
 from schemas.surfaces import SURFACES, Surface
 from schemas.topics import CONTROL
@@ -56,7 +56,7 @@ async def run_ingest(settings: Settings, wrap: Callable[[Any], Any] = lambda app
     producer = Producer(settings.kafka)
     publisher = Publisher(producer)
     definitions = Definitions()
-    follower = CompactedFollower(settings.kafka.bootstrap, CONTROL.name, lambda _key, value: _apply(definitions, value))
+    follower = CompactedFollower(settings.kafka.bootstrap, CONTROL.name, applied_to(definitions))
     admission = Admission(definitions, settings, clock)
     metrics.IN_FLIGHT.set_function(lambda: admission.in_flight_bytes)
     json_doors = JsonDoors(publisher, settings.ingest, clock)
@@ -74,8 +74,7 @@ async def run_ingest(settings: Settings, wrap: Callable[[Any], Any] = lambda app
     async with _grpc(settings, lanes, admission), _bridge(settings, lanes, publisher):
         config = uvicorn.Config(
             wrap(front), log_level="warning", access_log=False, lifespan="off", timeout_keep_alive=75, timeout_graceful_shutdown=10, backlog=4_096, ws_max_size=16_777_216,
-            server_header=False,
-            proxy_headers=False, date_header=False,
+            server_header=False, proxy_headers=False, date_header=False,
         )  # fmt: skip
         _log.info("ingest ready", main=settings.port.main, surfaces={surface.name: port for port, surface in ports.items()})
         await uvicorn.Server(config).serve(sockets=sockets)
@@ -111,8 +110,3 @@ async def _bridge(settings: Settings, lanes: OtlpLanes, publisher: Publisher) ->
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-def _apply(definitions: Definitions, value: bytes) -> None:
-    if value:
-        definitions.apply(decode_control(value))

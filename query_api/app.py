@@ -27,7 +27,7 @@ from query_api.readers.rows import ClickHouseRows
 from query_api.readers.windows import WindowReader
 from query_api.surfaces.catalogue import SURFACES
 from query_api.surfaces.mount import whole_app
-from schemas.avro import decode_control
+from schemas.avro import applied_to
 from schemas.definitions import Definitions
 from schemas.topics import CONTROL, UPDATES
 
@@ -52,12 +52,7 @@ def create_app(settings: Settings) -> FastAPI:
     outbox = OutboxPublisher(store, KafkaControlTopic(settings.kafka.bootstrap, CONTROL.name), settings.control.outbox_poll_s)
     hub = Hub()
     flow = Flow(ledger, clock)
-
-    def take(_key: bytes, value: bytes) -> None:
-        if value:
-            definitions.apply(decode_control(value))
-
-    follower = CompactedFollower(settings.kafka.bootstrap, CONTROL.name, take)
+    follower = CompactedFollower(settings.kafka.bootstrap, CONTROL.name, applied_to(definitions))
     updates = UpdatesReader(settings.kafka.bootstrap, hub, clock)
 
     async def clickhouse_works() -> None:

@@ -7,7 +7,7 @@ program is read as the newest version it knows, the appended rest being left asi
 every version against a stored copy.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from typing import Any, Final, Literal, NamedTuple, cast
 
@@ -15,6 +15,7 @@ import fastavro
 import msgspec
 
 from schemas.definition_kinds import ControlRecord
+from schemas.definitions import Definitions
 
 WindowKind = Literal["assignments", "cardinality", "cost", "significance"]
 MarkReason = Literal["block", "recompute", "definition"]
@@ -146,6 +147,19 @@ def encode_control(record: ControlRecord) -> bytes:
 def decode_control(data: bytes) -> ControlRecord:
     """Raises ValueError when `data` is not a control record."""
     return msgspec.convert(_decode(CONTROL, data), ControlRecord)
+
+
+def applied_to(definitions: Definitions) -> Callable[[bytes, bytes], None]:
+    """Takes key and value of each record of the control topic into `definitions`; an empty value, a Kafka tombstone, says nothing.
+
+    The callable raises ValueError or `msgspec.ValidationError` for a record that is not one, with nothing changed.
+    """
+
+    def apply(_key: bytes, value: bytes) -> None:
+        if value:
+            definitions.apply(decode_control(value))
+
+    return apply
 
 
 def encode_update(update: WindowUpdate) -> bytes:

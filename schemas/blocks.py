@@ -1,7 +1,7 @@
 """The block: one Kafka record that holds many rows of one kind in a form the engine decodes natively."""
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import msgspec
@@ -73,9 +73,3 @@ class Block:
         if zlib.crc32(block.body) != expected:
             raise MalformedBlock("checksum does not match the bytes")
         return block
-
-
-def name_units(units: Sequence[str]) -> tuple[str, ...] | None:
-    """The distinct units, or None when there are too many to name."""
-    distinct = set(units)
-    return tuple(sorted(distinct)) if len(distinct) <= MAX_UNITS else None

@@ -16,7 +16,7 @@ from infra.runtime.follower import CompactedFollower
 from infra.runtime.metric_names import REGISTRY
 from infra.runtime.producer import Producer
 from infra.runtime.settings import Settings
-from schemas.avro import decode_control
+from schemas.avro import applied_to
 from schemas.definitions import Definitions
 from schemas.topics import CONTROL
 from streams.app import Parts, create_app
@@ -35,7 +35,7 @@ async def run_worker(settings: Settings) -> None:
     clickhouse = ClickHouse(settings.clickhouse.url, settings.clickhouse.user, settings.clickhouse.password.get_secret_value(), settings.clickhouse.database)
     producer = Producer(settings.kafka)
     definitions = Definitions()
-    follower = CompactedFollower(settings.kafka.bootstrap, CONTROL.name, lambda _key, value: _apply(definitions, value))
+    follower = CompactedFollower(settings.kafka.bootstrap, CONTROL.name, applied_to(definitions))
     redefinitions = Redefinitions(clickhouse, producer, clock)
     if settings.port.worker_metrics:
         with contextlib.suppress(OSError):  # a second worker on the same host goes without
@@ -59,11 +59,6 @@ async def run_worker(settings: Settings) -> None:
     await follower.stop()
     await producer.stop()
     await clickhouse.aclose()
-
-
-def _apply(definitions: Definitions, value: bytes) -> None:
-    if value:
-        definitions.apply(decode_control(value))
 
 
 async def _until(stop: asyncio.Event, work: Any) -> Any:
