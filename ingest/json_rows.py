@@ -92,6 +92,15 @@ class _Items(msgspec.Struct):
 _items = msgspec.json.Decoder(_Items)
 
 
+_NUMBERS = tuple(map(str, range(20_000)))
+
+
+def numbered(prefix: str, count: int) -> list[str]:
+    """Ids made of a prefix and the place in the request."""
+    numbers = _NUMBERS[:count] if count <= len(_NUMBERS) else map(str, range(count))
+    return [prefix + number for number in numbers]
+
+
 def check_rows(count: int, settings: IngestSettings) -> None:
     """Raise TooLarge when a batch has more items than the limit."""
     if count > settings.max_rows:
@@ -136,10 +145,12 @@ def one_by_one(items: Iterable[msgspec.Raw], decode: Callable[[bytes], tuple[_T,
 def field_error(error: msgspec.ValidationError) -> ValidationFailed:
     """The decoder's message as a field error: its path without the leading `$.`."""
     text = str(error)
-    path = re.search(r"`\$\.?([^`]*)`", text)
-    missing = re.search(r"missing required field `([^`]+)`", text)
-    field = missing[1] if missing else (path[1] if path else "")
-    return ValidationFailed(text, details={"field": field})
+    if missing := re.search(r"missing required field `([^`]+)`", text):
+        return ValidationFailed(f"`{missing[1]}` is missing; every item needs it.", details={"field": missing[1]})
+    path = re.search(r" - at `\$\.?([^`]*)`", text)
+    field = path[1] if path else ""
+    problem = text.partition(" - at ")[0]
+    return ValidationFailed(f"`{field}` is wrong: {problem}." if field else f"The item is wrong: {problem}.", details={"field": field})
 
 
 def _parse_time(text: str, field: str) -> dt.datetime:
@@ -172,15 +183,6 @@ def check_object(raw: bytes | msgspec.Raw, field: str) -> None:
         raise ValidationFailed(f"`{field}` must be an object.", details={"field": field})
 
 
-def objects(raws: list[bytes], field: str) -> list[bytes]:
-    """JSON objects as sent; null is made empty. Raises ValidationFailed when one is not an object."""
-    if {raw[:1] for raw in raws} <= {b"{", b""}:
-        return raws
-    for raw in raws:
-        check_object(raw, field)
-    return [raw if raw[:1] == b"{" else b"" for raw in raws]
-
-
 def quarantined(times: npt.NDArray[np.int64], received: npt.NDArray[np.int64], settings: IngestSettings) -> npt.NDArray[np.uint8]:
     """1 for times absurdly far from the time of receipt; both in microseconds since the epoch."""
     past, future = settings.max_past_s * 1_000_000, settings.max_future_s * 1_000_000
@@ -190,7 +192,7 @@ def quarantined(times: npt.NDArray[np.int64], received: npt.NDArray[np.int64], s
 
 def micros_column(times: npt.NDArray[np.int64]) -> pa.Array:
     """Microseconds since the epoch as a timestamp column in UTC."""
-    return pa.array(times).cast(_MICROS)
+    return pa.array(times).view(_MICROS)
 
 
 def stream(columns: dict[str, pa.Array]) -> bytes:

@@ -11,7 +11,8 @@ import pyarrow as pa
 from infra.runtime.clock import Clock
 from infra.runtime.errors import ValidationFailed
 from infra.runtime.settings import IngestSettings
-from ingest import json_rows
+from ingest import json_objects, json_rows
+from ingest.json_objects import JsonObjects
 from ingest.json_rows import ItemError, Received
 from schemas.blocks import Block, Touched
 from schemas.topics import TELEMETRY
@@ -89,18 +90,18 @@ def _columns(events: list[TelemetryIn], extras: list[str], received: Received, s
     count = len(events)
     times = json_rows.times_of([e.timestamp for e in events], "timestamp", received.at_us)
     at = np.full(count, received.at_us, dtype=np.int64)
-    metadata = json_rows.objects([bytes(e.metadata) for e in events], "metadata")
+    metadata = json_objects.column([JsonObjects.of([e.metadata for e in events], "metadata")])
     columns = {
         "tenant": pa.repeat(received.tenant, count),
         "event_name": pa.array([e.event_name if isinstance(e.event_name, str) else ".".join(e.event_name) for e in events], pa.string()),
-        "experiment": pa.array([_experiment(raw) for raw in metadata], pa.string()),
+        "experiment": pa.array([_experiment(raw) for raw in metadata.to_pylist()], pa.string()),
         "event_id": pa.array([e.id or received.id_prefix + str(i) for i, e in enumerate(events)], pa.string()),
         "keyed": pa.array([int(e.id is not None) for e in events], pa.uint8()),
         "time": json_rows.micros_column(times),
         "received": json_rows.micros_column(at),
         "quarantined": pa.array(json_rows.quarantined(times, at, settings)),
-        "measurements": pa.array(json_rows.objects([bytes(e.measurements) for e in events], "measurements"), pa.binary()),
-        "metadata": pa.array(metadata, pa.binary()),
+        "measurements": json_objects.column([JsonObjects.of([e.measurements for e in events], "measurements")]),
+        "metadata": metadata,
         "extra": pa.array(extras, pa.string()),
     }
     return pa.table(columns)

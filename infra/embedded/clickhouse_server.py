@@ -16,6 +16,7 @@ import uvicorn
 from infra.embedded.engine import Engine, Limits
 from infra.embedded.engine_errors import EngineFailure
 from infra.embedded.engine_http import EngineInterface
+from infra.runtime.collector import settle
 from infra.runtime.settings import Settings
 
 log = structlog.get_logger()
@@ -46,6 +47,7 @@ def serve(settings: Settings, data: Path, host: str, port: int) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: None)
         log.info("engine_open", data=str(data), host=host, port=port)
+        settle()
         uvicorn.Server(config).run()
         app.close()
     finally:

@@ -121,6 +121,8 @@ def _jvm_flags(java: Java, logging: Path) -> list[str]:
         "-XX:+UseSerialGC",
         "-XX:+ExitOnOutOfMemoryError",
         "-XX:-UsePerfData",
+        # The first compiler alone: a broker of one machine is not busy for long enough to earn back what the second one costs.
+        "-XX:TieredStopAtLevel=1",
         "-XX:ReservedCodeCacheSize=64m",
         # Threads keep one native buffer each for socket and file work; large records would make each of them large for good.
         "-Djdk.nio.maxCachedBufferSize=1048576",

@@ -78,14 +78,6 @@ def test_nesting_is_counted_without_brackets_in_texts() -> None:
         json_rows.check_nesting(b"[" * 10_000, 1, 64)
 
 
-def test_objects_are_kept_as_they_came() -> None:
-    assert json_rows.objects([b'{"a": 1 }', b"", b"null"], "metadata") == [b'{"a": 1 }', b"", b""]
-    assert json_rows.objects([b"{}"], "metadata") == [b"{}"]
-    for bad in (b"[1]", b'"text"', b"1", b"true"):
-        with pytest.raises(ValidationFailed):
-            json_rows.objects([bad], "metadata")
-
-
 def test_only_utf8_passes() -> None:
     json_rows.check_utf8("ünïcode \U0001f600".encode())
     for bad in (b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"abc\xe2\x82"):
