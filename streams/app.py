@@ -1,7 +1,8 @@
 """The Faust app and its agents, registered one by one.
 
-Faust brings records and commits offsets; it is not the safety net. Concurrency is 1, every event is acknowledged by hand
-after its work is done, and nothing escapes an agent: what nobody expected ends the process, and the supervisor starts it again.
+Faust brings records and commits offsets; it is not the safety net. Concurrency is 1, so that every partition keeps its order; every
+event is acknowledged by hand after its work is done, and nothing escapes an agent: what nobody expected ends the process, and the
+supervisor starts it again.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from infra.runtime.producer import Producer
 from infra.runtime.settings import Settings
 from schemas.avro import decode_mark
 from schemas.definitions import Definitions
+from schemas.guardrail import is_guarded
 from schemas.lineage import MARKS
 from schemas.tables.catalog import FED
 from schemas.topics import BY_NAME, DEAD_LETTERS, EXPERIMENT_MARKS, RAW, TELEMETRY_MARKS, Topic
@@ -28,11 +30,12 @@ from streams.cost import Cost
 from streams.dead_letter_index import DeadLetterIndex
 from streams.dead_letters import DeadLetters
 from streams.fatal import DEFECT, stop_worker
+from streams.lanes import Lanes
 from streams.ledger import Ledger
 from streams.publish_windows import WindowWriter
 from streams.readers.ledger import recent_outcomes
 from streams.refresher import SPANS as ENDING_GRAINS
-from streams.refresher import Refresher, Windows
+from streams.refresher import Refresher, Subject, Windows
 from streams.significance import Significance
 from streams.sink import Revoked, Sink
 from streams.unit_totals import UnitTotals
@@ -104,7 +107,7 @@ class Agents:
         self._refreshers = {
             EXPERIMENT_MARKS.name: [
                 self._refresher(Assignments(parts.clickhouse, totals, parts.definitions, self._writer("assignments")), ()),
-                self._refresher(Significance(parts.clickhouse, totals, parts.definitions, self._writer("significance")), ENDING_GRAINS),
+                self._refresher(Significance(parts.clickhouse, totals, parts.definitions, self._writer("significance")), ENDING_GRAINS, self._guarded_subject),
             ],
             TELEMETRY_MARKS.name: [
                 self._refresher(Cardinality(parts.clickhouse, self._writer("cardinality"), parts.clock), ()),
@@ -115,7 +118,7 @@ class Agents:
     def register(self) -> None:
         """One sink per raw topic, one agent per computation, and the tasks that drive the refreshes."""
         for topic in RAW:
-            self._agent(f"{topic.name}_sink", topic, self._store)
+            self._agent(f"{topic.name}_sink", topic, self._side_by_side(f"{topic.name}_sink", self._store))
         self._agent("dead_letter_index", DEAD_LETTERS, self._index)
         for name, refreshers in self._refreshers.items() if self._parts.settings.streams.computations else ():
             for refresher in refreshers:
@@ -127,23 +130,42 @@ class Agents:
     def _writer(self, kind: str) -> WindowWriter:
         return WindowWriter(kind, self._parts.clickhouse, self._parts.producer, self._parts.clock)
 
-    def _refresher(self, windows: Windows, grains: tuple[Grain, ...]) -> Refresher:
-        return Refresher(windows, self._parts.settings.streams, self._parts.clock, grains)
+    def _refresher(self, windows: Windows, grains: tuple[Grain, ...], guarded: Callable[[Subject], bool] = lambda _: False) -> Refresher:
+        return Refresher(windows, self._parts.settings.streams, self._parts.clock, grains, guarded)
+
+    def _guarded_subject(self, subject: Subject) -> bool:
+        return is_guarded(self._parts.definitions.experiment(subject.tenant, subject.name))
 
     def _agent(self, name: str, topic: Topic, handle: Callable[[Any], Awaitable[None]]) -> None:
         channel = self._app.topic(topic.name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
         async def agent(stream: Any) -> None:
             async for event in stream.noack().events():
-                try:
-                    await handle(event)
-                except Revoked:
-                    _log.info("left to the new owner", topic=topic.name, partition=event.message.partition, offset=event.message.offset)
-                except Exception as error:  # nothing may escape: Faust would acknowledge the event and go on
-                    _log.exception("agent failed", agent=name)
-                    stop_worker(DEFECT, "agent failed", agent=name, error=repr(error)[:500])
+                await self._guarded(name, handle, event)
 
         self._app.agent(channel, name=name, concurrency=1)(agent)
+
+    async def _guarded(self, name: str, handle: Callable[[Any], Awaitable[None]], event: Any) -> None:
+        """Nothing may escape an agent: Faust would acknowledge the event and go on."""
+        try:
+            await handle(event)
+        except Revoked:
+            _log.info("left to the new owner", topic=event.message.topic, partition=event.message.partition, offset=event.message.offset)
+        except Exception as error:
+            _log.exception("agent failed", agent=name)
+            stop_worker(DEFECT, "agent failed", agent=name, error=repr(error)[:500])
+
+    def _side_by_side(self, name: str, handle: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
+        """The same handler, with a lane for each partition."""
+        lanes: Lanes[Any] | None = None
+
+        async def hand_over(event: Any) -> None:
+            nonlocal lanes
+            if lanes is None:  # the event loop runs only now
+                lanes = Lanes(lambda each: self._guarded(name, handle, each), self._parts.settings.streams.insert_width, self._app.add_future)
+            await lanes.put(event.message.partition, event)
+
+        return hand_over
 
     async def _store(self, event: Any) -> None:
         message = event.message

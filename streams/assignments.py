@@ -11,6 +11,7 @@ from schemas import position, sample_ratio
 from schemas.definitions import Definitions, effective_experiment
 from schemas.unit_sums import SEVERAL
 from schemas.windows import MINUTE_US, Grain, to_iso, window_start
+from streams.experiment_span import ExperimentSpans
 from streams.publish_windows import Items, WindowWriter
 from streams.readers import experiments
 from streams.readers.experiments import Scope
@@ -33,6 +34,7 @@ class Assignments:
 
     def __init__(self, clickhouse: ClickHouse, totals: UnitTotals, definitions: Definitions, writer: WindowWriter) -> None:
         self._clickhouse = clickhouse
+        self._spans = ExperimentSpans(clickhouse, definitions)
         self._totals = totals
         self._definitions = definitions
         self._writer = writer
@@ -51,7 +53,8 @@ class Assignments:
         if subject not in self._positions:
             self._positions[subject] = await self._writer.positions(subject.tenant, subject.name)
         positions = position.merge(self._positions[subject], batch.positions)
-        table = await experiments.exposures(self._clickhouse, Scope(subject.tenant, subject.name, ready.sealed), ready.rows, timeout=TIMEOUT_S)
+        scope = Scope(subject.tenant, subject.name, ready.sealed, window=await self._spans.cut(subject))
+        table = await experiments.exposures(self._clickhouse, scope, ready.rows, timeout=TIMEOUT_S)
         by_minute = _count(table, "minute")
         weights = self._weights(subject, {name for counts in by_minute.values() for name in counts})
         changed = self._changed(subject, batch, by_minute)
@@ -73,6 +76,9 @@ class Assignments:
 
     async def refresh_window(self, subject: Subject, grain: Grain, start_us: int) -> None:
         """Nothing is left to do: `refresh` brought every window of the subject up to date."""
+
+    async def caught_up(self, subject: Subject, positions: position.Positions) -> None:
+        """Nothing is left to say: the watermark of `refresh` holds for every window."""
 
     def _changed(self, subject: Subject, batch: Batch, by_minute: dict[int, dict[str, int]]) -> set[int]:
         """Minutes whose counts differ from those of the last refresh."""

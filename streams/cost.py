@@ -66,6 +66,9 @@ class Cost:
     async def refresh_window(self, subject: Subject, grain: Grain, start_us: int) -> None:
         """Nothing: `refresh` has done it."""
 
+    async def caught_up(self, subject: Subject, positions: position.Positions) -> None:
+        """Nothing is left to say: the watermark of `refresh` holds for every window."""
+
     def forget(self) -> None:
         """Drop everything cached: subjects may have gone to another worker."""
         self._positions.clear()

@@ -1,18 +1,16 @@
 """The index of the dead-letter topic: a row for every letter, whoever wrote it."""
 
-import asyncio
+import functools
 
 import msgspec
-import structlog
 
-from infra.runtime.clickhouse import ClickHouse, ClickHouseError
+from infra.runtime.clickhouse import ClickHouse
 from infra.runtime.clock import Clock
 from infra.runtime.settings import StreamSettings
 from schemas.blocks import Touched
 from streams.ledger import sql_time
+from streams.retrying import until_done
 from streams.rows import insert_rows
-
-_log = structlog.get_logger()
 
 
 class DeadLetterIndex:
@@ -38,16 +36,8 @@ class DeadLetterIndex:
             "letter_partition": partition,
             "letter_offset": offset,
         }
-        pause = self._settings.retry_initial_s
-        while True:
-            try:
-                await insert_rows(self._clickhouse, "dead_letters", [row], token=f"letter/{partition}:{offset}")
-            except ClickHouseError as error:
-                _log.warning("dead letter not indexed yet", partition=partition, offset=offset, error=str(error)[:300])
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, self._settings.retry_max_s)
-            else:
-                return
+        insert = functools.partial(insert_rows, self._clickhouse, "dead_letters", [row], token=f"letter/{partition}:{offset}")
+        await until_done(insert, self._settings, "dead letter not indexed yet", partition=partition, offset=offset)
 
 
 def _number(text: str | None) -> int:

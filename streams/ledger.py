@@ -2,21 +2,19 @@
 
 import asyncio
 import datetime as dt
-import random
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import structlog
-
-from infra.runtime.clickhouse import ClickHouse, ClickHouseError
+from infra.runtime.clickhouse import ClickHouse
 from infra.runtime.clock import Clock
 from infra.runtime.settings import StreamSettings
 from schemas.blocks import Block
 from streams.failpoints import passing
 from streams.readers import ledger as reader
+from streams.retrying import until_done
 from streams.rows import insert_rows
 
-_log = structlog.get_logger()
 _TIME = "%Y-%m-%d %H:%M:%S.%f"
 
 
@@ -75,18 +73,11 @@ class Ledger:
             await self._writing
 
     async def _write_waiting(self) -> None:
-        pause = self._settings.retry_initial_s
         while self._waiting:
             batch = list(self._waiting)
-            try:
-                await self._write([entry for entry, _ in batch])
-            except (ClickHouseError, OSError) as error:
-                _log.warning("ledger not written yet", blocks=len(batch), error=str(error)[:300])
-                await asyncio.sleep(pause * random.uniform(0.8, 1.2))
-                pause = min(pause * 2, self._settings.retry_max_s)
-                continue
+            entries = [entry for entry, _ in batch]
+            await until_done(functools.partial(self._write, entries), self._settings, "ledger not written yet", blocks=len(batch))
             passing("recorded")
-            pause = self._settings.retry_initial_s
             del self._waiting[: len(batch)]
             for _, release in batch:
                 release()

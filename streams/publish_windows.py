@@ -13,6 +13,7 @@ from infra.runtime.clickhouse import ClickHouse
 from infra.runtime.clock import Clock
 from infra.runtime.producer import Producer
 from schemas.avro import WindowUpdate, encode_update
+from schemas.tables.watermarks import ending_windows
 from schemas.topics import UPDATES
 from streams.ledger import sql_time
 from streams.readers import windows as reader
@@ -74,7 +75,7 @@ class WindowWriter:
 
     async def _write_group(self, tenant: str, grain: str, subjects: Mapping[str, Mapping[int, Items]], positions: Mapping[str, int]) -> None:
         await self._send_unsent()
-        stored = await self._stored(tenant, grain, {(subject, start) for subject, windows in subjects.items() for start in windows})
+        stored, read_back = await self._stored(tenant, grain, {(subject, start) for subject, windows in subjects.items() for start in windows})
         changed: list[_Changed] = []
         for subject, windows in subjects.items():
             for start, items in windows.items():
@@ -84,7 +85,12 @@ class WindowWriter:
                 differs = {name: text for name, text in now.items() if before.get(name) != text}
                 if differs:
                     changed.append(_Changed(subject, start, differs, now))
+                elif (subject, start) in read_back:
+                    # Whoever stored it may have ended before it was published; who has it already ignores the revision.
+                    at, revision = self._clock.now_us(), read_back[(subject, start)]
+                    self._unsent.append(WindowUpdate(self._kind, tenant, subject, grain, start, revision, at, positions, _joined(before)))
         if not changed:
+            await self._send_unsent()
             return
         revisions = await self._next_revisions(tenant, {window.subject for window in changed})
         at = self._clock.now_us()
@@ -118,24 +124,29 @@ class WindowWriter:
             for _, error in failed:
                 raise error
 
-    async def watermark(self, tenant: str, subject: str, positions: Mapping[str, int]) -> None:
-        """Say that the subject's cumulative window includes these positions."""
+    async def watermark(self, tenant: str, subject: str, positions: Mapping[str, int], *, ending: bool = False) -> None:
+        """Say that the subject's cumulative window, or with `ending` its windows of every other grain, include these positions."""
         at = self._clock.now_us()
+        kind = ending_windows(self._kind) if ending else self._kind
         row = {
-            "kind": self._kind, "tenant": tenant, "subject": subject, "revision": self._revisions.get((tenant, subject), 0),
+            "kind": kind, "tenant": tenant, "subject": subject, "revision": self._revisions.get((tenant, subject), 0),
             "positions": dict(positions), "at": sql_time(at),
         }  # fmt: skip
-        await insert_rows(self._clickhouse, "watermarks", [row], token=f"{self._kind}/{tenant}/{subject}/{at}")
+        await insert_rows(self._clickhouse, "watermarks", [row], token=f"{kind}/{tenant}/{subject}/{at}")
 
-    async def positions(self, tenant: str, subject: str) -> dict[str, int]:
+    async def positions(self, tenant: str, subject: str, *, ending: bool = False) -> dict[str, int]:
         """The positions last said, for a worker that takes the subject over."""
-        return await reader.watermark(self._clickhouse, self._kind, tenant, subject)
+        return await reader.watermark(self._clickhouse, ending_windows(self._kind) if ending else self._kind, tenant, subject)
 
     async def _publish(self, update: WindowUpdate) -> None:
         await self._producer.send(UPDATES.name, encode_update(update), key=f"{update.tenant}/{update.subject}".encode())
 
-    async def _stored(self, tenant: str, grain: str, places: Collection[tuple[str, int]]) -> dict[tuple[str, int], dict[str, str]]:
-        """What is stored of windows, by subject and start; what is not remembered is read back in one statement."""
+    async def _stored(
+        self, tenant: str, grain: str, places: Collection[tuple[str, int]]
+    ) -> tuple[dict[tuple[str, int], dict[str, str]], dict[tuple[str, int], int]]:
+        """What is stored of windows, by subject and start; what is not remembered is read back in one statement. Also the revisions of
+        those that were read back and exist."""
+        revisions: dict[tuple[str, int], int] = {}
         found: dict[tuple[str, int], dict[str, str]] = {}
         unknown: dict[tuple[str, int], dict[str, str]] = {}
         for subject, start in places:
@@ -146,12 +157,13 @@ class WindowWriter:
                 found[(subject, start)] = known
         if unknown:
             subjects, starts = sorted({subject for subject, _ in unknown}), sorted({start for _, start in unknown})
-            for subject, start, item, payload in await reader.payloads(self._clickhouse, self._kind, tenant, grain, subjects, starts):
+            for subject, start, item, payload, revision in await reader.payloads(self._clickhouse, self._kind, tenant, grain, subjects, starts):
                 if (subject, start) in unknown:
                     unknown[(subject, start)][item] = payload
+                    revisions[(subject, start)] = max(revision, revisions.get((subject, start), 0))
             for (subject, start), items in unknown.items():
                 self._remember((tenant, subject, grain, start), items)
-        return found | unknown
+        return found | unknown, revisions
 
     def _remember(self, place: tuple[str, str, str, int], items: dict[str, str]) -> None:
         self._last[place] = items

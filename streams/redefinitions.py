@@ -4,24 +4,22 @@ import asyncio
 import functools
 from collections.abc import Awaitable, Callable
 
-import structlog
-
-from infra.runtime.clickhouse import ClickHouse, ClickHouseError
+from infra.runtime.clickhouse import ClickHouse
 from infra.runtime.clock import Clock
-from infra.runtime.errors import MillstreamError
 from infra.runtime.producer import Producer
+from infra.runtime.settings import StreamSettings
 from schemas.avro import Mark, encode_mark
 from schemas.definitions import Change
 from schemas.topics import EXPERIMENT_MARKS, TELEMETRY_MARKS
 from streams.readers import windows as reader
-
-_log = structlog.get_logger()
+from streams.retrying import until_done
 
 
 class Redefinitions:
     """Turns changes of definitions into marks. Every worker does it; the marks coalesce with their owner."""
 
-    def __init__(self, clickhouse: ClickHouse, producer: Producer, clock: Clock) -> None:
+    def __init__(self, clickhouse: ClickHouse, producer: Producer, settings: StreamSettings, clock: Clock) -> None:
+        self._settings = settings
         self._clickhouse = clickhouse
         self._producer = producer
         self._clock = clock
@@ -48,14 +46,7 @@ class Redefinitions:
             await self._mark_kind("cost", change.tenant)
 
     async def _until_done(self, step: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            try:
-                await step()
-            except (ClickHouseError, MillstreamError, OSError) as error:
-                _log.warning("definition change not passed on yet", error=str(error)[:300])
-                await asyncio.sleep(1.0)
-            else:
-                return
+        await until_done(step, self._settings, "definition change not passed on yet")
 
     async def _mark_kind(self, kind: str, tenant: str) -> None:
         for found_tenant, subject in await reader.subjects(self._clickhouse, kind):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -87,9 +88,21 @@ class Windows(Protocol):
         """Recompute one window and publish it if it changed. Raises ClickHouseError; repeating is safe."""
         ...
 
+    async def caught_up(self, subject: Subject, positions: position.Positions) -> None:
+        """Every window of the subject with an end includes these positions. Raises ClickHouseError; repeating is safe."""
+        ...
+
     def forget(self) -> None:
         """Drop everything cached: subjects may have gone to another worker."""
         ...
+
+
+@dataclass
+class _Round:
+    """One cumulative refresh whose other windows are still to be done."""
+
+    positions: position.Positions
+    done: bool = False
 
 
 class Refresher:
@@ -100,8 +113,12 @@ class Refresher:
     its share of the engine, however fast marks arrive. While none arrive, windows follow each other without a rest.
     """
 
-    def __init__(self, windows: Windows, settings: StreamSettings, clock: Clock, grains: tuple[Grain, ...] = SPANS) -> None:
-        """`grains` are refreshed one window at a time, after the cumulative one; () for a computation whose `refresh` does them all."""
+    def __init__(
+        self, windows: Windows, settings: StreamSettings, clock: Clock, grains: tuple[Grain, ...] = SPANS, guarded: Callable[[Subject], bool] = lambda _: False
+    ) -> None:
+        """`grains` are refreshed one window at a time, after the cumulative one; () for a computation whose `refresh` does them all.
+        The cumulative windows of `guarded` subjects have a larger share, because somebody is protected by them."""
+        self._guarded = guarded
         self._windows = windows
         self._grains = grains
         self._settings = settings
@@ -109,6 +126,8 @@ class Refresher:
         self._batches: dict[Subject, Batch] = {}
         self._rest_until: dict[Subject, float] = {}
         self._windows_rest_until = 0.0
+        self._rounds: dict[Subject, deque[_Round]] = {}
+        self._caught_up: dict[Subject, position.Positions] = {}
         self._due: dict[tuple[Subject, Grain, int], list[Ack]] = {}
         self._wake = asyncio.Event()
         self._epoch = 0
@@ -131,6 +150,8 @@ class Refresher:
         self._epoch += 1
         self._batches.clear()
         self._due.clear()
+        self._rounds.clear()
+        self._caught_up.clear()
         self._rest_until.clear()
         self._windows.forget()
 
@@ -152,6 +173,8 @@ class Refresher:
         if ready:
             await self._cumulative(ready[0])
             return 0.0
+        if self._caught_up:
+            return await self._say_caught_up()
         if self._due and self._windows_rest_until <= now:
             await self._window(min(self._due, key=lambda place: (place[1].seconds, place)))
             return 0.0
@@ -160,20 +183,49 @@ class Refresher:
 
     async def _cumulative(self, subject: Subject) -> None:
         batch, epoch = self._batches.pop(subject), self._epoch
+        whole = self._begin_round(subject, batch)
         for ack, minutes in batch.acks:
             for grain in self._grains:
                 for start in windows_touched(minutes, grain):
                     ack.hold()
-                    self._due.setdefault((subject, grain, start), []).append(ack)
-        rest = await self._timed(subject, Grain.ALL, self._settings.refresh_duty, lambda: self._windows.refresh(subject, batch))
+                    whole.hold()
+                    self._due.setdefault((subject, grain, start), []).extend((ack, whole))
+        duty = self._settings.guarded_duty if self._guarded(subject) else self._settings.refresh_duty
+        rest = await self._timed(subject, Grain.ALL, duty, lambda: self._windows.refresh(subject, batch))
         if epoch != self._epoch:
             return
+        whole.done()
         self._rest_until[subject] = self._clock.monotonic() + (self._settings.retry_initial_s if rest is None else rest)
         if rest is None:
             self._restore(subject, batch)
             return
         for ack, _ in batch.acks:
             ack.done()
+
+    def _begin_round(self, subject: Subject, batch: Batch) -> Ack:
+        """An acknowledgement for the round's windows to hold; once they are done, and those of the rounds before, their watermark rises."""
+        rounds, this, epoch = self._rounds.setdefault(subject, deque()), _Round(batch.positions), self._epoch
+        rounds.append(this)
+
+        def finished() -> None:
+            this.done = True
+            while self._grains and epoch == self._epoch and rounds and rounds[0].done:
+                self._caught_up[subject] = position.merge(self._caught_up.get(subject, {}), rounds.popleft().positions)
+
+        return Ack(finished)
+
+    async def _say_caught_up(self) -> float:
+        """Write one watermark; how long to rest after it."""
+        subject, positions = self._caught_up.popitem()
+        epoch = self._epoch
+        try:
+            await self._windows.caught_up(subject, positions)
+        except (ClickHouseError, MillstreamError, OSError) as error:
+            _log.warning("watermark not written, trying again", kind=self._windows.kind, subject=subject.name, error=str(error)[:500])
+            if epoch == self._epoch:
+                self._caught_up[subject] = positions
+            return self._settings.retry_initial_s
+        return 0.0
 
     def _restore(self, subject: Subject, batch: Batch) -> None:
         """The refresh failed: its marks, and those that came meanwhile, wait for the next attempt."""

@@ -1,8 +1,6 @@
 """The sink: one block, one INSERT, the bytes unchanged."""
 
-import asyncio
 import contextlib
-import random
 import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
@@ -23,6 +21,7 @@ from streams import metrics
 from streams.dead_letters import DeadLetters
 from streams.failpoints import passing
 from streams.ledger import Entry, Ledger
+from streams.retrying import until_done
 
 _log = structlog.get_logger()
 _T = TypeVar("_T")
@@ -169,15 +168,17 @@ class Sink:
         metrics.BLOCKS.labels(self._topic.name, "dead").inc()
 
     async def _persist(self, record: Record, step: Callable[[], Awaitable[_T]]) -> _T:
-        """Repeat a step until it succeeds, with growing pauses. Raises Revoked when the partition is no longer this worker's."""
-        pause = self._settings.streams.retry_initial_s
-        while True:
+        """Repeat a step until it succeeds. Raises Revoked when the partition is no longer this worker's."""
+
+        async def while_owned() -> _T:
             if not self._owned(record.topic, record.partition):
                 raise Revoked
             try:
                 return await step()
-            except (ClickHouseError, MillstreamError, OSError) as error:
+            except (ClickHouseError, MillstreamError, OSError):
                 metrics.RETRIES.labels(self._topic.name).inc()
-                _log.warning("step failed, trying again", topic=record.topic, partition=record.partition, offset=record.offset, error=str(error)[:300])
-            await asyncio.sleep(pause * random.uniform(0.8, 1.2))
-            pause = min(pause * 2, self._settings.streams.retry_max_s)
+                raise
+
+        return await until_done(
+            while_owned, self._settings.streams, "block not stored yet", topic=record.topic, partition=record.partition, offset=record.offset
+        )

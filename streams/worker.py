@@ -12,6 +12,7 @@ from prometheus_client import start_http_server
 
 from infra.runtime.clickhouse import ClickHouse
 from infra.runtime.clock import SystemClock
+from infra.runtime.collector import settle
 from infra.runtime.follower import CompactedFollower
 from infra.runtime.metric_names import REGISTRY
 from infra.runtime.producer import Producer
@@ -36,7 +37,7 @@ async def run_worker(settings: Settings) -> None:
     producer = Producer(settings.kafka)
     definitions = Definitions()
     follower = CompactedFollower(settings.kafka.bootstrap, CONTROL.name, applied_to(definitions))
-    redefinitions = Redefinitions(clickhouse, producer, clock)
+    redefinitions = Redefinitions(clickhouse, producer, settings.streams, clock)
     if settings.port.worker_metrics:
         with contextlib.suppress(OSError):  # a second worker on the same host goes without
             start_http_server(settings.port.worker_metrics, settings.host, REGISTRY)
@@ -51,6 +52,7 @@ async def run_worker(settings: Settings) -> None:
     app = create_app(Parts(settings, clock, clickhouse, producer, definitions, generation))
     passing_on = asyncio.create_task(redefinitions.run())
     await app.start()
+    settle()
     _log.info("worker ready")
     await stop.wait()
     _log.info("worker stopping")

@@ -11,13 +11,15 @@ from infra.embedded.stack import connect
 from infra.runtime.clock import SystemClock
 from infra.runtime.errors import MillstreamError
 from infra.runtime.producer import Place, Producer
-from infra.runtime.settings import KafkaSettings
+from infra.runtime.settings import ClickHouseSettings, KafkaSettings
+from query_api.readers.minutes import minutes_to_compute
+from query_api.readers.rows import ClickHouseRows
 from schemas.avro import Mark, encode_mark
 from schemas.topics import EXPERIMENT_MARKS, TELEMETRY_MARKS, Topic
 from schemas.windows import MINUTE_US
 
 MAX_MINUTES: Final = 400 * 24 * 60
-"""Longest range: one mark names each of its minutes."""
+"""Most minutes with data: one mark names each of them."""
 _FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M"]
 Kind = Literal["assignments", "cardinality", "cost", "significance"]
 TOPICS: Final[dict[Kind, Topic]] = {
@@ -44,17 +46,18 @@ def recompute(
     settings = connect()
     now_us = SystemClock().now_us()
     end_us = _us(end) if end else now_us
-    minutes = minutes_between(_us(start), end_us)
-    if not minutes:
+    start_us = _us(start) // MINUTE_US * MINUTE_US
+    if end_us <= start_us:
         typer.echo("Error: the range is empty; --end must be after --start.", err=True)
         raise typer.Exit(1)
-    if len(minutes) > MAX_MINUTES:
-        typer.echo(f"Error: the range has {len(minutes)} minutes, at most {MAX_MINUTES} (400 days) go at once.", err=True)
-        raise typer.Exit(1)
     owner = tenant or settings.default_tenant
-    mark = Mark(owner, subject, "", 0, -1, "", minutes, produced_at_us=now_us, reason="recompute")
     topic = TOPICS[kind]
     try:
+        minutes = asyncio.run(_minutes(settings.clickhouse, kind, owner, subject, start_us, end_us))
+        if len(minutes) > MAX_MINUTES:
+            typer.echo(f"Error: {len(minutes)} minutes of the range have data, at most {MAX_MINUTES} go at once. Take a shorter range.", err=True)
+            raise typer.Exit(1)
+        mark = Mark(owner, subject, "", 0, -1, "", minutes, produced_at_us=now_us, reason="recompute")
         place = asyncio.run(_publish(settings.kafka, topic, mark))
     except MillstreamError as error:
         typer.echo(f"Error: {error.message}", err=True)
@@ -62,12 +65,15 @@ def recompute(
     if json:
         print_json({"kind": kind, "tenant": owner, "subject": subject, "minutes": len(minutes), "mark": str(place)})
     else:
-        typer.echo(f"Asked for {kind} of {owner}/{subject} over {len(minutes)} minutes (mark {place}).")
+        typer.echo(f"Asked for {kind} of {owner}/{subject} over {len(minutes)} minutes that have data (mark {place}).")
 
 
-def minutes_between(start_us: int, end_us: int) -> tuple[int, ...]:
-    """The minutes since the epoch that [start, end) touches."""
-    return tuple(range(start_us // MINUTE_US, -(-end_us // MINUTE_US)))
+async def _minutes(settings: ClickHouseSettings, kind: Kind, tenant: str, subject: str, start_us: int, end_us: int) -> tuple[int, ...]:
+    rows = ClickHouseRows(settings)
+    try:
+        return await minutes_to_compute(rows, kind, tenant, subject, start_us, end_us)
+    finally:
+        await rows.close()
 
 
 def key_of(topic: Topic, tenant: str, subject: str) -> bytes:

@@ -5,11 +5,18 @@ from schemas.tables.table import Column, Table
 TENANT_WIDE = "*"
 """Subject of agents that refresh a tenant as a whole."""
 
+
+
+def ending_windows(kind: str) -> str:
+    """The kind under which an agent that brings its other windows up to date after the cumulative ones says how far those are."""
+    return f"{kind}/windows"
+
+
 WATERMARKS = Table(
     name="watermarks",
     meaning="How far the windows of a subject include the raw topics; what a read waits for.",
     columns=(
-        Column("kind", "LowCardinality(String)", "assignments, cardinality, cost or significance."),
+        Column("kind", "LowCardinality(String)", "assignments, cardinality, cost or significance; `significance/windows` for its grains other than `all`."),
         Column("tenant", "LowCardinality(String)", "Tenant."),
         Column("subject", "String", "Experiment, or * where a tenant is refreshed as a whole."),
         Column("revision", "UInt64", "Number of the last refresh that changed something."),

@@ -28,8 +28,8 @@ _IN_BUCKETS = "bucket BETWEEN {low:UInt16} AND {high:UInt16} AND (empty({buckets
 _IN_TIME = "time >= fromUnixTimestamp64Micro({start:Int64}, 'UTC') AND time < fromUnixTimestamp64Micro({end:Int64}, 'UTC')"
 _BEHIND_SEAL = "offset >= {oldest:UInt64} AND offset >= {sealed:Map(UInt16, UInt64)}[part]"
 """The seal maps a partition to the first offset behind it; a partition it does not know counts from 0."""
-_BEGINNING, _END = 0, 7_000_000_000_000_000
-"""All of time, for the sources that take a range."""
+ALL_TIME = (0, 7_000_000_000_000_000)
+"""A range that holds every event time, for the sources that take one."""
 
 _VALUE = "if({path:String} = 'value', value, JSONExtract(metadata, {path:String}, 'Nullable(Float64)'))"
 
@@ -107,7 +107,7 @@ class Scope:
     @property
     def params(self) -> dict[str, Any]:
         """The parameters every query about the scope takes."""
-        start, end = self.window or (_BEGINNING, _END)
+        start, end = self.window or ALL_TIME
         named: dict[str, Any] = {"tenant": self.tenant, "experiment": self.experiment, "sealed": dict(self.sealed), "buckets": list(self.buckets)}
         named |= {"low": self.span[0], "high": self.span[1], "start": start, "end": end, "path": self.path}
         return {**named, "oldest": min(self.sealed.values(), default=0)}
@@ -316,6 +316,12 @@ async def seals(clickhouse: ClickHouse, tenant: str, experiment: str) -> list[tu
     sql = f"SELECT sequence, done, positions FROM seals FINAL WHERE {_OF_EXPERIMENT} ORDER BY sequence, done"
     rows = await clickhouse.query(sql, {"tenant": tenant, "experiment": experiment})
     return [(int(r["sequence"]), bool(r["done"]), {int(part): int(offset) for part, offset in r["positions"].items()}) for r in rows]
+
+
+async def any_outside(clickhouse: ClickHouse, tenant: str, experiment: str, span: tuple[int, int]) -> bool:
+    """Whether an event of the experiment lies outside a range of event times. Found in the index of times where none does."""
+    sql = f"SELECT 1 AS found FROM events WHERE {_OF_EXPERIMENT} AND quarantined = 0 AND NOT ({_IN_TIME}) LIMIT 1"
+    return bool(await clickhouse.query(sql, {"tenant": tenant, "experiment": experiment, "start": span[0], "end": span[1]}, settings=_SETTINGS))
 
 
 async def sizes(clickhouse: ClickHouse, tenant: str, experiment: str, sealed: Mapping[int, int]) -> tuple[int, int]:

@@ -11,17 +11,18 @@ MAX_STARTS = 1_000
 
 async def payloads(
     clickhouse: ClickHouse, kind: str, tenant: str, grain: str, subjects: Sequence[str], starts: Sequence[int]
-) -> list[tuple[str, int, str, str]]:
-    """The stored figures of windows, one row an item: subject, start in microseconds, item, payload."""
+) -> list[tuple[str, int, str, str, int]]:
+    """The stored figures of windows, one row an item: subject, start in microseconds, item, payload, revision."""
     sql = (
-        f"SELECT subject, toUnixTimestamp64Micro(window_start) AS start, item, payload FROM {WINDOWS[kind].name} FINAL "
+        f"SELECT subject, toUnixTimestamp64Micro(window_start) AS start, item, payload, revision FROM {WINDOWS[kind].name} FINAL "
         "WHERE tenant = {tenant:String} AND subject IN {subjects:Array(String)} AND grain = {grain:String} "
         "AND window_start IN (SELECT fromUnixTimestamp64Micro(arrayJoin({starts:Array(Int64)}), 'UTC'))"
     )
-    found: list[tuple[str, int, str, str]] = []
+    found: list[tuple[str, int, str, str, int]] = []
     for begin in range(0, len(starts), MAX_STARTS):
         params = {"tenant": tenant, "subjects": list(subjects), "grain": grain, "starts": list(starts[begin : begin + MAX_STARTS])}
-        found += [(str(row["subject"]), int(row["start"]), str(row["item"]), str(row["payload"])) for row in await clickhouse.query(sql, params)]
+        rows = await clickhouse.query(sql, params)
+        found += [(str(row["subject"]), int(row["start"]), str(row["item"]), str(row["payload"]), int(row["revision"])) for row in rows]
     return found
 
 

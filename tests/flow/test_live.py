@@ -154,7 +154,7 @@ async def test_a_read_waits_for_storage_and_for_the_windows(embedded: EmbeddedPa
     block = {"topic": "events", "partition": 0, "generation": "g", "batch_id": "b", "rows": 1, "outcome": "stored", "born": now, "stored": now}
     await insert(settings, "ledger", [{**block, "offset": 0, "subjects": ["default/waited"]}])
     async with serving(settings) as address, httpx.AsyncClient(base_url=f"http://{address}", headers=HEADERS) as http:
-        path = "/platform/v1/windows/significance?subject=waited"
+        path = "/platform/v1/windows/significance?subject=waited&grain=all"
         late = await http.get(path, headers={"X-Millstream-Wait-For": "events:0:1", "X-Millstream-Wait-Timeout": "0.1"})
         assert late.status_code == 504
         assert late.headers["x-millstream-watermark"] == "events:0:0"
@@ -169,6 +169,12 @@ async def test_a_read_waits_for_storage_and_for_the_windows(embedded: EmbeddedPa
         answer = await waiting
         assert answer.status_code == 200
         assert [each["item"] for each in answer.json()["data"]] == ["m/b"]
+        every_grain = "/platform/v1/windows/significance?subject=waited"
+        early = await http.get(every_grain, headers={"X-Millstream-Wait-For": "events:0:1", "X-Millstream-Wait-Timeout": "0.1"})
+        assert early.status_code == 504, "the other grains are not there yet"
+        await insert(settings, "watermarks", [{**progress, "kind": "significance/windows"}])
+        whole = await http.get(every_grain, headers={"X-Millstream-Wait-For": "events:0:1"})
+        assert whole.status_code == 200
 
 
 async def test_every_span_once_over_the_pages(embedded: EmbeddedParts) -> None:

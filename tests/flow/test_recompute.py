@@ -8,8 +8,11 @@ import pytest
 
 from infra.runtime.producer import Producer
 from infra.runtime.settings import Settings
+from query_api.readers.minutes import minutes_to_compute
+from query_api.readers.rows import ClickHouseRows
 from schemas.avro import Mark, encode_mark
 from schemas.topics import EXPERIMENT_MARKS
+from schemas.windows import MINUTE_US, Grain, window_start
 from tests.flow.stack import LiveStack
 from tests.support import eventually
 
@@ -73,6 +76,10 @@ async def test_the_same_rows_come_out(live: LiveStack) -> None:
         return windows
 
     before = await eventually(all_grains, timeout=60)
+    rows = ClickHouseRows(live.settings.clickhouse)
+    named = await minutes_to_compute(rows, "significance", "default", EXPERIMENT, 0, 2 * MINUTE * MINUTE_US)
+    await rows.close()
+    assert MINUTE in named and set(named) == {window_start(MINUTE * MINUTE_US, grain) // MINUTE_US for grain in Grain if grain is not Grain.ALL}
     computed = await _computed(live)
     await _mark(live.settings, (MINUTE,))
 

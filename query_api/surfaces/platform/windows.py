@@ -88,7 +88,8 @@ async def windows(
 ) -> Response:
     """Ordered by subject, grain, start and item. A page goes on exactly where the one before ended, also while windows are revised.
 
-    With `X-Millstream-Wait-For` the answer includes that write in every window of grain `all`; shorter windows follow as time allows."""
+    With `X-Millstream-Wait-For` the answer includes that write in every window asked for. Ask for the grain `all` where it is enough: the
+    other grains of significance are brought up to date after it."""
     wanted = WindowFilter(subject=subject, grain=grain, item=item, start_us=micros(start), end_us=micros(end))
     page = await list_windows(WindowReader(parts.rows), parts.freshness, kind, caller.tenant, wanted, limit=limit, cursor=cursor, order=order, wait=wait)
     return list_response(policy, page)

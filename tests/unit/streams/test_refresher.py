@@ -1,7 +1,7 @@
 """Nothing is acknowledged before its windows are refreshed, and nothing is forgotten that was not."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import pytest
@@ -17,6 +17,7 @@ from streams.refresher import SPANS, Batch, Refresher, Subject
 from tests.support import eventually
 
 E1, E2 = Subject("t", "e1"), Subject("t", "e2")
+RARE = StreamSettings(refresh_min_s=0.0, refresh_duty=1e-9, guarded_duty=1.0, window_duty=1.0, retry_initial_s=0.01)
 FAST = StreamSettings(refresh_min_s=0.0, refresh_duty=1.0, window_duty=1.0, retry_initial_s=0.01)
 
 
@@ -32,6 +33,7 @@ class Computation:
     def __init__(self) -> None:
         self.cumulative: list[tuple[Subject, Batch]] = []
         self.windows: list[tuple[Subject, Grain, int]] = []
+        self.watermarks: list[tuple[Subject, dict[str, int]]] = []
         self.failures = 0
         self.window_failures = 0
         self.gate = asyncio.Event()
@@ -53,6 +55,9 @@ class Computation:
         if self.window_failures:
             self.window_failures -= 1
             raise ClickHouseError(0, "away")
+
+    async def caught_up(self, subject: Subject, positions: Mapping[str, int]) -> None:
+        self.watermarks.append((subject, dict(positions)))
 
     def forget(self) -> None:
         self.forgotten += 1
@@ -189,6 +194,19 @@ async def test_forgetting_during_a_failing_refresh_restores_nothing() -> None:
     assert len(computation.cumulative) == 2
 
 
+async def test_a_guarded_subject_rests_less_than_others() -> None:
+    computation = Computation()
+    refresher = Refresher(computation, RARE, SystemClock(), (), lambda subject: subject == E1)
+    task = asyncio.create_task(refresher.run())
+    for seen in (1, 2, 3):
+        for subject in (E1, E2):
+            refresher.add(mark(subject, seen), lambda: None)
+        await until(lambda seen=seen: [subject for subject, _ in computation.cumulative].count(E1) == seen)  # type: ignore[misc]
+    assert [subject for subject, _ in computation.cumulative].count(E2) == 1
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_a_defect_ends_the_drive_instead_of_being_swallowed() -> None:
     computation = Computation()
 
@@ -219,3 +237,32 @@ def test_more_units_than_a_query_can_name_are_all() -> None:
     for offset in range(3):
         batch.add(mark(offset=offset, units=tuple(f"{offset}-{n}" for n in range(MAX_UNITS // 2))), Ack(lambda: None))
     assert batch.units is None
+
+
+async def test_the_watermark_of_other_windows_rises_when_they_are_done_and_never_before() -> None:
+    computation = Computation()
+    computation.window_gate.clear()
+    async with running(computation) as refresher:
+        refresher.add(mark(E1, 1, 10), lambda: None)
+        refresher.add(mark(E1, 2, 500_000), lambda: None)
+        await until(lambda: len(computation.cumulative) > 0)
+        assert computation.watermarks == []
+        computation.window_gate.set()
+        await until(lambda: bool(computation.watermarks) and computation.watermarks[-1] == (E1, {"events:0": 2}))
+    done = [start for _, grain, start in computation.windows if grain is Grain.DAY]
+    assert set(done) == {windows_touched((10,), Grain.DAY)[0], windows_touched((500_000,), Grain.DAY)[0]}
+
+
+async def test_an_unfinished_round_holds_back_the_watermark_of_a_later_one() -> None:
+    computation = Computation()
+    computation.window_failures = 1_000_000
+    async with running(computation) as refresher:
+        refresher.add(mark(E1, 1, 10), lambda: None)
+        await until(lambda: len(computation.windows) > 3)
+        refresher.add(mark(E1, 2, 10), lambda: None)
+        await until(lambda: len(computation.cumulative) == 2)
+        before = len(computation.windows)
+        await until(lambda: len(computation.windows) > before + 3)
+        assert computation.watermarks == []
+        computation.window_failures = 0
+        await until(lambda: bool(computation.watermarks) and computation.watermarks[-1] == (E1, {"events:0": 2}))

@@ -1,0 +1,39 @@
+"""Side by side where order does not matter: records of one partition in turn, records of different partitions at once."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+E = TypeVar("E")
+
+QUEUED = 2
+"""Records that wait in a lane; a block can have megabytes."""
+
+
+class Lanes(Generic[E]):
+    """One lane for each partition of a topic, of which at most `width` work at the same time.
+
+    The order within a partition is what the high-water mark relies on; an INSERT of one block leaves most of a machine idle, so
+    another partition's may run beside it.
+    """
+
+    def __init__(self, handle: Callable[[E], Awaitable[None]], width: int, spawn: Callable[[Awaitable[None]], object]) -> None:
+        """`handle` must not raise. `spawn` starts a lane's endless task and ends it with the worker."""
+        self._handle = handle
+        self._spawn = spawn
+        self._turns = asyncio.Semaphore(width)
+        self._lanes: dict[int, asyncio.Queue[E]] = {}
+
+    async def put(self, partition: int, event: E) -> None:
+        """Hand a record to its lane. Blocks while the lane is full."""
+        lane = self._lanes.get(partition)
+        if lane is None:
+            lane = self._lanes[partition] = asyncio.Queue(QUEUED)
+            self._spawn(self._follow(lane))
+        await lane.put(event)
+
+    async def _follow(self, lane: "asyncio.Queue[E]") -> None:
+        while True:
+            event = await lane.get()
+            async with self._turns:
+                await self._handle(event)
