@@ -1,4 +1,4 @@
-"""The Avro records: control records, window updates and marks.
+"""The Avro records: control records, window updates, marks and uses of keys.
 
 A record on a topic is two bytes, the type and the version of the schema it was written with, then the Avro binary
 body. A new version of a schema only appends fields with defaults at the end. So both ways stay open without a
@@ -61,6 +61,20 @@ class Mark(msgspec.Struct, frozen=True):
     produced_at_us: int = 0
     reason: str = "block"
     """One of `MarkReason`."""
+
+
+class KeyUse(msgspec.Struct, frozen=True):
+    """When an API key was last used."""
+
+    tenant: str
+    id: str
+    """Of the key."""
+    used_at_us: int
+
+    @property
+    def key(self) -> bytes:
+        """Key on the compacted topic."""
+        return f"{self.tenant}/{self.id}".encode()
 
 
 class AvroType(NamedTuple):
@@ -134,7 +148,20 @@ MARK: Final = AvroType(
         ),
     ),
 )
-AVRO_TYPES: Final = (CONTROL, UPDATE, MARK)
+KEY_USE: Final = AvroType(
+    4,
+    "key_use",
+    (
+        _record(
+            "KeyUse",
+            "When an API key was last used.",
+            {"name": "tenant", "type": "string"},
+            {"name": "id", "type": "string"},
+            {"name": "used_at_us", "type": "long"},
+        ),
+    ),
+)
+AVRO_TYPES: Final = (CONTROL, UPDATE, MARK, KEY_USE)
 
 _PARSED: Final = {kind.id: tuple(fastavro.parse_schema(version, named_schemas={}) for version in kind.versions) for kind in AVRO_TYPES}
 
@@ -180,6 +207,16 @@ def encode_mark(mark: Mark) -> bytes:
 def decode_mark(data: bytes) -> Mark:
     """Raises ValueError when `data` is not a mark."""
     return msgspec.convert(_decode(MARK, data), Mark)
+
+
+def encode_key_use(use: KeyUse) -> bytes:
+    """The use as it stands on the topic of key usage."""
+    return _encode(KEY_USE, msgspec.structs.asdict(use))
+
+
+def decode_key_use(data: bytes) -> KeyUse:
+    """Raises ValueError when `data` is not the use of a key."""
+    return msgspec.convert(_decode(KEY_USE, data), KeyUse)
 
 
 def _encode(kind: AvroType, values: Mapping[str, Any]) -> bytes:

@@ -59,6 +59,12 @@ def _h(size: ArrayLike, tuned_size: float) -> NDArray[np.float64]:
     return np.asarray(size, dtype=np.float64) * (_TUNED_H / tuned_size)
 
 
+def prior_units(tuned_size: float) -> float:
+    """Weight, in units, of the Beta prior whose mixture of Bernoulli likelihoods is as sharp at the same sizes as the normal one:
+    its variance is that of one unit divided by `tuned_size / h*`, as the normal mixture's is."""
+    return tuned_size / _TUNED_H - 1.0
+
+
 def boundary(size: ArrayLike, alpha: float, tuned_size: float) -> NDArray[np.float64]:
     """Half width of the interval in standard errors after effective size `size`; larger than any fixed-horizon quantile."""
     h = _h(size, tuned_size)

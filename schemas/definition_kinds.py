@@ -1,4 +1,4 @@
-"""What can be defined: tenants, keys, experiments, metrics and price lists, and the record that carries one.
+"""What can be defined: tenants, keys, users, experiments and their pins, exclusion groups, metrics, flags and price lists, and the record that carries one.
 
 Every kind is a frozen struct that checks itself when it is built or decoded; a wrong value raises
 `msgspec.ValidationError` (decoding) or `ValueError` (building) with the path and the reason. Unknown fields are
@@ -7,38 +7,42 @@ ignored when decoding, so that a reader of this version follows a newer writer.
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
 from msgspec import Meta
 
-DefinitionKind = Literal["tenant", "key", "experiment", "metric", "price_list"]
+from schemas.exclusion import ExclusionGroup
+from schemas.fields import Name, Percent, Price, TenantId, Time, to_us
+from schemas.flag import Flag
+from schemas.pins import Pins
+from schemas.targeting import Rule, check
+from schemas.user import User
+
+DefinitionKind = Literal["tenant", "key", "user", "experiment", "exclusion_group", "metric", "flag", "price_list", "pins"]
 KINDS: Final[tuple[DefinitionKind, ...]] = get_args(DefinitionKind)
 Scope = Literal["ingest", "read", "admin"]
-Role = Literal["admin", "member", "ingest", "read"]
-MetricKind = Literal["proportion", "mean", "ratio", "count"]
+Role = Literal["admin", "analyst", "developer", "viewer", "member", "ingest", "read"]
+"""The first four are those of users; the last three are for programs."""
+Tier = Literal["standard", "enterprise", "unlimited"]
+"""How many requests a key may make; see `ingest/quota.py`."""
+MetricKind = Literal["proportion", "mean", "ratio", "count", "quantile"]
+MetricUse = Literal["goal", "guardrail"]
+GuardrailAction = Literal["notify", "pause", "roll_back"]
+Correction = Literal["none", "holm", "benjamini_hochberg"]
 Direction = Literal["increase", "decrease"]
 ExperimentStatus = Literal["draft", "active", "paused", "completed", "archived"]
 
 ROLE_SCOPES: Final[Mapping[Role, tuple[Scope, ...]]] = {
     "admin": ("admin", "ingest", "read"),
+    "analyst": ("ingest", "read"),
+    "developer": ("ingest", "read"),
+    "viewer": ("read",),
     "member": ("ingest", "read"),
     "ingest": ("ingest",),
     "read": ("read",),
 }
-
-TenantId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="Letters, digits, dot, dash, underscore; up to 64.")]
-Name = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,200}$", description="1 to 200 characters, none of them control characters.")]
-Time = Annotated[datetime, Meta(tz=True)]
-Price = Annotated[float, Meta(ge=0)]
-
-
-def to_us(time: datetime) -> int:
-    """Microseconds since the epoch, exactly; `time` must know its zone."""
-    delta = time - datetime(1970, 1, 1, tzinfo=UTC)
-    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
 
 
 class Tenant(msgspec.Struct, frozen=True):
@@ -65,6 +69,10 @@ class Key(msgspec.Struct, frozen=True):
     role: Role = "member"
     scopes: tuple[Scope, ...] = ()
     """Empty means those of the role."""
+    tier: Tier = "unlimited"
+    user: str = ""
+    """Id of the user it belongs to: it allows no more than that user's role, and nothing once the user is gone. Empty for a program."""
+    created_at: Time | None = None
     expires_at: Time | None = None
     revoked_at: Time | None = None
 
@@ -86,6 +94,29 @@ class Variant(msgspec.Struct, frozen=True):
     """Share of the units, relative to the other weights."""
     control: bool = False
     """Whether the others are compared with this one."""
+    id: str = ""
+    description: str = ""
+
+
+class Guardrail(msgspec.Struct, frozen=True):
+    """A metric that must not get worse, and what happens when it does."""
+
+    metric: Name
+    """Id of a metric of the experiment."""
+    action: GuardrailAction = "notify"
+    threshold: Annotated[float, Meta(ge=0)] = 0.0
+    """Relative worsening that is tolerated: 0.02 means that two percent worse than control does not trip."""
+    alpha: Annotated[float, Meta(gt=0, lt=1)] = 0.05
+    """Chance that a harmless experiment trips, over its whole life."""
+
+
+class Trip(msgspec.Struct, frozen=True):
+    """A guardrail that tripped."""
+
+    guardrail: Guardrail
+    variant: Name
+    """The variant it tripped for; of several, the one least likely to be chance."""
+    at: Time
 
 
 class Experiment(msgspec.Struct, frozen=True):
@@ -105,6 +136,29 @@ class Experiment(msgspec.Struct, frozen=True):
     """Events before this do not count."""
     ends_at: Time | None = None
     """Events at or after this do not count."""
+    description: str = ""
+    hypothesis: str = ""
+    targeting: Rule | None = None
+    """Who may take part; None means everybody."""
+    traffic: Percent = 100.0
+    """Share of the units it is meant for that take part. Raising it moves no unit that takes part already."""
+    seed: str = ""
+    """What units are hashed with; empty means the id, so that two experiments split units independently."""
+    group: str = ""
+    """Id of the exclusion group that it shares units with; empty means none."""
+    overrides: dict[str, str] = {}
+    """Variant by unit, for testers; they are not counted as exposures."""
+    guardrails: tuple[Guardrail, ...] = ()
+    rolled_back: bool = False
+    """Whether every evaluation answers the control, because a guardrail tripped or somebody said so."""
+    trips: tuple[Trip, ...] = ()
+    """Guardrails that tripped, each with its latest trip; the audit log has the evidence."""
+    correction: Correction = "none"
+    """How p-values are corrected over several metrics and variants."""
+    pinned: Annotated[int, Meta(ge=0)] = 0
+    """How many units keep their variant against the weights; which ones stands in the `schemas.pins.part_ids` of so many."""
+    created_at: Time | None = None
+    updated_at: Time | None = None
 
     def __post_init__(self) -> None:
         names = [variant.name for variant in self.variants]
@@ -114,10 +168,15 @@ class Experiment(msgspec.Struct, frozen=True):
             raise ValueError("variants: one alone cannot be compared; add another or leave the list empty")
         if sum(variant.control for variant in self.variants) > 1:
             raise ValueError("variants: more than one says `control: true`; keep one")
+        for unit, variant in self.overrides.items():
+            if variant not in names:
+                raise ValueError(f"overrides: {unit!r} is to get {variant!r}, which is not a variant")
         if len(set(self.metrics)) != len(self.metrics):
             raise ValueError("metrics: an id stands twice; remove one")
         if self.starts_at and self.ends_at and self.ends_at <= self.starts_at:
             raise ValueError("ends_at: must be after starts_at")
+        if self.targeting:
+            check(self.targeting, "targeting")
 
     @property
     def control(self) -> str:
@@ -132,7 +191,8 @@ class Metric(msgspec.Struct, frozen=True, rename={"kind": "type"}):
     """What is measured per unit, from that unit's events after its first exposure.
 
     proportion: share of units with at least one event. count: events per unit. mean: sum of the value per unit.
-    ratio: sum over units of the numerator by the sum of the denominator, each summed per unit first.
+    ratio: sum over units of the numerator by the sum of the denominator, each summed per unit first. quantile: a quantile over
+    units of the value per unit.
     """
 
     tenant: TenantId
@@ -149,6 +209,18 @@ class Metric(msgspec.Struct, frozen=True, rename={"kind": "type"}):
     """The same for the denominator of a ratio; empty counts events."""
     direction: Direction = "increase"
     """Which way is better."""
+    description: str = ""
+    use: MetricUse = "goal"
+    quantile: Annotated[float, Meta(gt=0, lt=1)] = 0.5
+    """Quantile only: which one."""
+    skip_missing: bool = False
+    """Quantile only: units without the event are left out instead of counting as 0. Sound only when no variant changes who has the event."""
+    window_s: Annotated[int, Meta(ge=0)] = 0
+    """Seconds after a unit's first exposure in which its events count; 0 means for ever."""
+    winsorize: Annotated[float, Meta(gt=0.5, le=1)] = 1.0
+    """Values per unit above this quantile of all units are set to it; 1 leaves them alone. Mean and count only."""
+    covariate_days: Annotated[int, Meta(ge=0, le=365)] = 0
+    """Days before a unit's first exposure whose events reduce the variance (CUPED); 0 means not. Mean, count and proportion only."""
 
     def __post_init__(self) -> None:
         if (self.kind == "ratio") != bool(self.denominator_event_type):
@@ -207,8 +279,18 @@ class PriceList(msgspec.Struct, frozen=True):
         return None
 
 
-Definition = Tenant | Key | Experiment | Metric | PriceList
-TYPES: Final[Mapping[DefinitionKind, type[Definition]]] = {"tenant": Tenant, "key": Key, "experiment": Experiment, "metric": Metric, "price_list": PriceList}
+Definition = Tenant | Key | User | Experiment | ExclusionGroup | Metric | Flag | PriceList | Pins
+TYPES: Final[Mapping[DefinitionKind, type[Definition]]] = {
+    "tenant": Tenant,
+    "key": Key,
+    "user": User,
+    "experiment": Experiment,
+    "exclusion_group": ExclusionGroup,
+    "metric": Metric,
+    "flag": Flag,
+    "price_list": PriceList,
+    "pins": Pins,
+}
 
 
 class ControlRecord(msgspec.Struct, frozen=True):

@@ -30,9 +30,13 @@ from schemas.definition_kinds import (
     Variant,
     decode_definition,
     encode_definition,
-    to_us,
 )
 from schemas.effective_experiment import EffectiveExperiment, resolve_experiment
+from schemas.exclusion import ExclusionGroup
+from schemas.fields import to_us
+from schemas.flag import Flag
+from schemas.pins import Pins, part_ids
+from schemas.user import User
 
 __all__ = [
     "DEFAULT_PRICE_LIST",
@@ -44,14 +48,18 @@ __all__ = [
     "DefinitionKind",
     "Definitions",
     "EffectiveExperiment",
+    "ExclusionGroup",
     "Experiment",
+    "Flag",
     "Key",
     "LlmPrice",
     "Metric",
+    "Pins",
     "PriceList",
     "Role",
     "Scope",
     "Tenant",
+    "User",
     "Variant",
     "decode_definition",
     "effective_experiment",
@@ -63,7 +71,7 @@ __all__ = [
 ]
 
 
-D = TypeVar("D", Tenant, Key, Experiment, Metric, PriceList)
+D = TypeVar("D", Tenant, Key, User, Experiment, ExclusionGroup, Metric, Flag, PriceList, Pins)
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -89,6 +97,7 @@ class Definitions:
         self._by_kind: dict[type[Definition], dict[str, dict[str, Definition]]] = {cls: {} for cls in TYPES.values()}
         self._keys_by_hash: dict[str, Key] = {}
         self._price_order: dict[str, list[PriceList]] = {}
+        self._flags_by_key: dict[tuple[str, str], Flag] = {}
         self._listeners: list[Callable[[Change], None]] = []
 
     def on_change(self, listener: Callable[[Change], None]) -> None:
@@ -120,12 +129,30 @@ class Definitions:
         return True
 
     def key_for(self, text: str, now_us: int) -> Key | None:
-        """The key with this text, if it is neither revoked nor expired at `now_us`. Any text may be asked for."""
+        """The key with this text, if it is neither revoked nor expired at `now_us`. Any text may be asked for.
+
+        The key of a user comes with the role that the user has now, and not at all once the user is gone."""
         digest = hash_secret(text)
         key = self._keys_by_hash.get(digest)
-        if key is None or not hmac.compare_digest(key.sha256, digest) or not key.valid_at(now_us):
+        if key is None or not hmac.compare_digest(key.sha256, digest):
             return None
-        return key
+        return self.valid_key(key.tenant, key.id, now_us)
+
+    def valid_key(self, tenant: str, key_id: str, now_us: int) -> Key | None:
+        """The key with this id, under the same conditions as `key_for`."""
+        key = self._of(Key, tenant).get(key_id)
+        if key is None or not key.valid_at(now_us):
+            return None
+        return key if not key.user else self._held_by_user(key)
+
+    def _held_by_user(self, key: Key) -> Key | None:
+        user = self.user(key.tenant, key.user)
+        if user is None:
+            return None
+        scopes = tuple(scope for scope in key.scopes if scope in ROLE_SCOPES[user.role])
+        if key.scopes and not scopes:
+            return None
+        return msgspec.structs.replace(key, role=user.role, scopes=scopes)
 
     def tenant(self, tenant: str) -> Tenant | None:
         return self._of(Tenant, tenant).get(tenant)
@@ -146,12 +173,41 @@ class Definitions:
         """All experiments defined for a tenant, by id."""
         return _sorted_values(self._of(Experiment, tenant))
 
+    def pins(self, experiment: Experiment) -> tuple[Pins, ...]:
+        """The pins of an experiment, as far as they are known, in order."""
+        parts = self._of(Pins, experiment.tenant)
+        return tuple(parts[name] for name in part_ids(experiment.id, experiment.pinned) if name in parts)
+
     def metric(self, tenant: str, metric_id: str) -> Metric | None:
         return self._of(Metric, tenant).get(metric_id)
 
     def metrics(self, tenant: str) -> tuple[Metric, ...]:
         """All metrics defined for a tenant, by id."""
         return _sorted_values(self._of(Metric, tenant))
+
+    def user(self, tenant: str, user_id: str) -> User | None:
+        return self._of(User, tenant).get(user_id)
+
+    def users(self, tenant: str) -> tuple[User, ...]:
+        """All users of a tenant, by id."""
+        return _sorted_values(self._of(User, tenant))
+
+    def exclusion_group(self, tenant: str, group_id: str) -> ExclusionGroup | None:
+        return self._of(ExclusionGroup, tenant).get(group_id)
+
+    def exclusion_groups(self, tenant: str) -> tuple[ExclusionGroup, ...]:
+        """All exclusion groups of a tenant, by id."""
+        return _sorted_values(self._of(ExclusionGroup, tenant))
+
+    def flag(self, tenant: str, flag_id: str) -> Flag | None:
+        return self._of(Flag, tenant).get(flag_id)
+
+    def flag_by_key(self, tenant: str, key: str) -> Flag | None:
+        return self._flags_by_key.get((tenant, key))
+
+    def flags(self, tenant: str) -> tuple[Flag, ...]:
+        """All flags of a tenant, by id."""
+        return _sorted_values(self._of(Flag, tenant))
 
     def price_lists(self, tenant: str) -> tuple[PriceList, ...]:
         """The price lists of a tenant in the order they come into force. Where two start together the higher version
@@ -186,6 +242,10 @@ class Definitions:
             del self._keys_by_hash[old.sha256]
         if isinstance(value, Key):
             self._keys_by_hash[value.sha256] = value
+        if isinstance(old, Flag) and self._flags_by_key.get((tenant, old.key)) == old:
+            del self._flags_by_key[(tenant, old.key)]
+        if isinstance(value, Flag):
+            self._flags_by_key[(tenant, value.key)] = value
         if kind == "price_list":
             self._price_order[tenant] = sorted(self._of(PriceList, tenant).values(), key=lambda each: (_starts_us(each), each.version, each.name))
 

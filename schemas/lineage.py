@@ -67,12 +67,15 @@ class Reader:
 DOOR_TOPICS: Final[dict[str, Topic]] = {
     "event": t.EVENTS,
     "event_batch": t.EVENTS,
+    "flag": t.EVENTS,
+    "assignment": t.EVENTS,
+    "ofrep": t.EVENTS,
     "telemetry_batch": t.TELEMETRY,
     "traces": t.SPANS,
     "metrics": t.METRIC_POINTS,
     "logs": t.LOGS,
 }
-"""Where the requests of each door of `schemas.surfaces` go; the gRPC services of the last three go the same way."""
+"""Where what comes through each door of `schemas.surfaces` goes, which for a question is the exposure it makes; the gRPC services of the last three go the same way."""
 
 MARKS: Final[dict[str, Topic]] = {
     t.EVENTS.name: t.EXPERIMENT_MARKS,
@@ -141,22 +144,60 @@ AGENTS: Final = (*SINKS, DEAD_LETTER_INDEX, *COMPUTATIONS)
 
 SERVICES: Final = (
     Program("admission", "ingest", follows=(t.CONTROL,)),
+    Program("key_usage", "ingest", publishes=(t.KEY_USAGE,)),
     Program("kafka_bridge", "ingest", consumes=t.DOORS, publishes=(t.SPANS, t.METRIC_POINTS, t.LOGS, t.DEAD_LETTERS)),
     Program("redefinitions", "streams", follows=(t.CONTROL,), publishes=(t.EXPERIMENT_MARKS, t.TELEMETRY_MARKS)),
     Program("outbox", "query", publishes=(t.CONTROL,)),
+    Program("breaker", "query", consumes=(t.UPDATES,), follows=(t.CONTROL,), reads=(WINDOWS["significance"],)),
     Program("recompute", "cli", publishes=(t.EXPERIMENT_MARKS, t.TELEMETRY_MARKS)),
     Program("dlq", "cli", consumes=(t.DEAD_LETTERS,), publishes=(*t.RAW, *t.DOORS)),
 )
 """Programs beside the agents."""
 
 _LIVE = "WS /platform/v1/live"
+_WEBHOOK = "/experimentation/api/v1/webhooks"
+_WEBHOOKS = (
+    f"GET {_WEBHOOK}",
+    f"POST {_WEBHOOK}",
+    *(f"{method} {_WEBHOOK}/{{webhook_id}}" for method in ("GET", "PUT", "DELETE")),
+    *(f"POST {_WEBHOOK}/{{webhook_id}}/{action}" for action in ("rotate-secret", "test", "deliveries/{delivery_id}/retry")),
+    f"GET {_WEBHOOK}/{{webhook_id}}/deliveries",
+)
+_API = "/experimentation/api/v1"
+_FLAGS = (
+    *(f"{method} {_API}/feature-flags" for method in ("GET", "POST")),
+    *(f"{method} {_API}/feature-flags/{{flag_id}}" for method in ("GET", "PUT", "DELETE")),
+    f"PATCH {_API}/feature-flags/{{flag_id}}/toggle",
+)
+_USERS = (*(f"{method} {_API}/users" for method in ("GET", "POST")), *(f"{method} {_API}/users/{{user_id}}" for method in ("GET", "PUT", "DELETE")))
+_KEYS = (*(f"{method} {_API}/api-keys" for method in ("GET", "POST")), f"DELETE {_API}/api-keys/{{key_id}}")
+_RESULTS: Final = f"GET {_API}/experiments/{{experiment_id}}/results"
+_REPLAY: Final = f"POST {_API}/experiments/{{experiment_id}}/replay"
+_EXPERIMENTS = (
+    *(f"{method} {_API}/experiments" for method in ("GET", "POST")),
+    *(f"{method} {_API}/experiments/{{experiment_id}}" for method in ("GET", "PUT")),
+    *(f"POST {_API}/experiments/{{experiment_id}}/{move}" for move in ("start", "stop", "pause", "resume", "archive", "rollback", "restore")),
+)
+_GROUPS = (
+    *(f"{method} {_API}/exclusion-groups" for method in ("GET", "POST")),
+    *(f"{method} {_API}/exclusion-groups/{{group_id}}" for method in ("GET", "PUT")),
+)
 READERS: Final = (
-    Reader("windows", (*WINDOWS.values(), WATERMARKS), ("GET /platform/v1/windows/{kind}", "GET /platform/v1/freshness", _LIVE)),
+    Reader("windows", (*WINDOWS.values(), WATERMARKS), ("GET /platform/v1/windows/{kind}", "GET /platform/v1/freshness", _RESULTS, _LIVE)),
+    Reader("unit_metrics", (FED["events"],), (_REPLAY,)),
+    Reader("exposed_units", (FED["events"],), (f"PUT {_API}/experiments/{{experiment_id}}",)),
     Reader("spans", (FED["spans"],), ("GET /llm/v1/projects/{project}/spans",)),
     Reader("ledger", (LEDGER,), ("GET /platform/v1/topics", "GET /platform/v1/freshness", _LIVE)),
     Reader("dead_letters", (DEAD_LETTERS,), ("GET /platform/v1/dead-letters",)),
     Reader("updates", (), (_LIVE,), consumes=(t.UPDATES,)),
     Reader("definitions", (), ("GET /platform/v1/definitions",), consumes=(t.CONTROL,)),
+    Reader("webhooks", (), _WEBHOOKS),
+    Reader("experiments", (), _EXPERIMENTS, consumes=(t.CONTROL,)),
+    Reader("exclusion_groups", (), _GROUPS, consumes=(t.CONTROL,)),
+    Reader("audit_log", (), (f"GET {_API}/audit-log",)),
+    Reader("flags", (), _FLAGS),
+    Reader("users", (), _USERS),
+    Reader("key_usage", (), _KEYS, consumes=(t.KEY_USAGE,)),
 )
 """What the query service answers from."""
 
@@ -168,14 +209,20 @@ def lineage() -> tuple[list[Node], list[Edge]]:
     """Every station once and every way between two, in the order data takes. Equal declarations give equal lists."""
     graph = _Graph()
     for surface in SURFACES:
-        for path, door in surface.doors.items():
-            prefix = "4318" if surface is OTLP else f"/{surface.name}"
-            graph.edge(("door", f"POST {prefix} {path}" if surface is OTLP else f"POST {prefix}{path}"), "publishes", ("topic", DOOR_TOPICS[door].name))
+        for request, door in surface.doors.items():
+            method, path = request.split(" ")
+            address = f"4318 {path}" if surface is OTLP else f"/{surface.name}{path}"
+            graph.edge(("door", f"{method} {address}"), "publishes", ("topic", DOOR_TOPICS[door].name))
+        for path, protocol in surface.protocols.items():
+            graph.edge(("door", f"POST /{surface.name}{path}"), "publishes", ("topic", DOOR_TOPICS[protocol].name))
     for door in LLM.doors.values():
         graph.edge(("door", f"gRPC 4317 {door}"), "publishes", ("topic", DOOR_TOPICS[door].name))
     for topic in t.DOORS:
         graph.edge(("door", f"Kafka {topic.name}"), "publishes", ("topic", topic.name))
     graph.edge(("store", "control store"), "reads", ("agent", "outbox"))
+    graph.edge(("agent", "breaker"), "writes", ("store", "control store"))
+    for name in ("webhooks", "experiments", "exclusion_groups", "audit_log", "flags", "users", "key_usage"):
+        graph.edge(("store", "control store"), "reads", ("reader", name))
     for program in (*SERVICES, *AGENTS):
         graph.program(program)
     for reader in READERS:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from schemas.confidence_sequence import SMALLEST_P
+from schemas.correction import holm
 
 ALPHA: Final = 0.01
 """Level of both tests: stricter than a metric's, since every experiment is checked all its life."""
@@ -138,15 +139,6 @@ def _judge(counts: Counts, weights: Weights, alpha: float, chi_square_p: float, 
     believed = bool((observed.sum() * shares >= MIN_EXPECTED).all())
     unplanned = sum(counts.values()) - sum(planned.values())
     return SampleRatio(planned, unplanned, chi_square_p, sequential_p, sequential_p <= alpha, believed and chi_square_p <= alpha)
-
-
-def holm(p_values: list[float]) -> list[float]:
-    """Holm's step-down correction, in the order given: reject where at most alpha, and no true one is rejected but with chance alpha."""
-    corrected, floor = [1.0] * len(p_values), 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        floor = max(floor, min(1.0, p_values[index] * (len(p_values) - rank)))
-        corrected[index] = floor
-    return corrected
 
 
 def diagnose(

@@ -19,15 +19,20 @@ from schemas.confidence_sequence import MIN_UNITS, SMALLEST_P, TUNED_UNITS, boun
 from schemas.moments import Moments, RatioMoments
 
 Kind = Literal["proportion", "mean", "ratio", "count"]
-"""How a metric is read: 0/1 per unit, any value per unit, sum over sum, whole number of events per unit."""
+"""How a metric is read: 0/1 per unit, any value per unit, sum over sum, whole number of events per unit. Quantiles are
+compared in `schemas.quantiles`."""
 
-Reason = Literal["empty_arm", "too_few_units", "no_spread", "not_finite", "not_a_proportion", "no_denominator", "baseline_not_positive", "baseline_uncertain"]
+Reason = Literal[
+    "empty_arm", "too_few_units", "no_spread", "tied_quantile", "not_finite",
+    "not_a_proportion", "no_denominator", "baseline_not_positive", "baseline_uncertain",
+]  # fmt: skip
 """Why something is absent."""
 
 REASONS: Final[dict[Reason, str]] = {
     "empty_arm": "an arm has no units yet",
     "too_few_units": "an arm has fewer units than this reading needs",
     "no_spread": "every unit of both arms has the same value, so there is no spread to judge a difference by",
+    "tied_quantile": "the values around the quantile are all the same, so it has no spread to judge a difference by",
     "not_finite": "the sums are not finite numbers, or a difference of them is not",
     "not_a_proportion": "the values are not all 0 or 1",
     "no_denominator": "the denominators of an arm do not sum to a positive number",
@@ -58,12 +63,12 @@ class Reading:
 class Comparison:
     """A treatment arm against control. Differences are treatment minus control."""
 
-    kind: Kind
+    kind: Kind | Literal["quantile"]
     alpha: float
     control_units: int
     treatment_units: int
     control_value: float | None
-    """Mean, proportion or ratio; None when it cannot be computed (see `fixed.reason`)."""
+    """Mean, proportion, ratio or quantile; None when it cannot be computed (see `fixed.reason`)."""
     treatment_value: float | None
     difference: float | None
     relative_difference: float | None

@@ -17,6 +17,8 @@ class Holds(StrEnum):
     """A new revision of a window."""
     CONTROL = "control"
     """A definition or its removal."""
+    USAGE = "usage"
+    """When a key was last used."""
     DEAD = "dead"
     """A block that could not be stored, with its origin and the reason in headers."""
 
@@ -53,11 +55,12 @@ EXPERIMENT_MARKS = Topic("experiment_marks", Holds.MARK, "tenant/experiment", "E
 TELEMETRY_MARKS = Topic("telemetry_marks", Holds.MARK, "tenant", "Tenants whose spans or metric points changed, for cardinality and cost.")
 UPDATES = Topic("updates", Holds.UPDATE, "tenant/subject", "New revisions of windows, for the live hub.", single_partition=True)
 CONTROL = Topic("control", Holds.CONTROL, "kind/tenant/id", "Definitions that ingest and streams follow.", single_partition=True, compacted=True)
+KEY_USAGE = Topic("key_usage", Holds.USAGE, "tenant/key", "When each API key was last used, as ingest saw it.", single_partition=True, compacted=True)
 DEAD_LETTERS = Topic(
     "dead_letters", Holds.DEAD, "origin topic", "Blocks and exports that could not be stored, with their original bytes.", single_partition=True
 )
 
 RAW = (EVENTS, TELEMETRY, SPANS, METRIC_POINTS, LOGS)
 DOORS = (OTLP_SPANS, OTLP_METRICS, OTLP_LOGS)
-TOPICS = (*RAW, *DOORS, EXPERIMENT_MARKS, TELEMETRY_MARKS, UPDATES, CONTROL, DEAD_LETTERS)
+TOPICS = (*RAW, *DOORS, EXPERIMENT_MARKS, TELEMETRY_MARKS, UPDATES, CONTROL, KEY_USAGE, DEAD_LETTERS)
 BY_NAME = {topic.name: topic for topic in TOPICS}

@@ -7,7 +7,8 @@ from random import Random
 import pytest
 
 from schemas.cost import FINER, Piece, Usage, amount, figures, pieces, whole_minutes
-from schemas.definition_kinds import LlmPrice, PriceList, to_us
+from schemas.definition_kinds import LlmPrice, PriceList
+from schemas.fields import to_us
 from schemas.windows import MICROSECONDS, Grain, window_end, window_start
 
 HOUR = 3_600 * MICROSECONDS

@@ -27,6 +27,11 @@ from schemas.definitions import (
     parse_key,
     to_us,
 )
+from schemas.exclusion import ExclusionGroup, Slot
+from schemas.flag import Flag, FlagRule, Variation
+from schemas.pins import Pins
+from schemas.targeting import Rule
+from schemas.user import User
 
 NOW_US = to_us(datetime(2026, 5, 1, tzinfo=UTC))
 TEXT = make_key()
@@ -67,8 +72,14 @@ def test_every_kind_survives_encoding(kind: str) -> None:
         "tenant": Tenant("acme", "Acme"),
         "key": key(expires_at=datetime(2027, 1, 1, tzinfo=UTC)),
         "experiment": Experiment("acme", "e", variants=(Variant("a"), Variant("b", 2.5, True)), metrics=("m",)),
+        "user": User("acme", "usr_1", "ada@example.com", "Ada", "analyst"),
+        "exclusion_group": ExclusionGroup("acme", "g", holdout=5, slots=(Slot("e", 50),)),
         "metric": Metric("acme", "m", "click", kind="ratio", denominator_event_type="view"),
+        "flag": Flag(
+            "acme", "f", "dark_mode", variations=(Variation("v1", "on", True), Variation("v2", "off", False)), rules=(FlagRule("r", Rule("exists", "country")),)
+        ),
         "price_list": DEFAULT_PRICE_LIST,
+        "pins": Pins("acme", "e", 0, {"a": bytes(range(16)), "b": b""}),
     }
     definition = samples[kind]
     assert kind_of(definition) == kind

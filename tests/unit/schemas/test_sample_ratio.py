@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from schemas.sample_ratio import ALPHA, CONCENTRATION, check, chi_square, diagnose, holm, sequential
+from schemas.sample_ratio import ALPHA, CONCENTRATION, check, chi_square, diagnose, sequential
 
 _EVEN = {"control": 0.5, "treatment": 0.5}
 _COOKIE_CATS = Path(__file__).parents[4] / "shared" / "data" / "cookie_cats.csv.gz"
@@ -135,12 +135,6 @@ def test_other_refusals() -> None:
 
 def test_weights_count_by_proportion() -> None:
     assert check({"a": 700, "b": 300}, {"a": 70, "b": 30}) == check({"a": 700, "b": 300}, {"a": 0.7, "b": 0.3})
-
-
-def test_holm() -> None:
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.9, 0.8]) == [1.0, 1.0]
-    assert holm([]) == []
 
 
 def test_the_fault_is_named() -> None:
