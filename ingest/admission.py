@@ -1,14 +1,17 @@
 """Who may come in, and how much at once."""
 
 import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from infra.runtime.clock import Clock
 from infra.runtime.errors import Forbidden, Overloaded, Unauthenticated
 from infra.runtime.settings import Settings
-from schemas.definitions import Definitions
+from ingest.key_usage import KeyUsage
+from schemas.definitions import Definitions, Key
+
+_KEY_HEADERS = frozenset((b"authorization", b"api-key", b"x-api-key"))
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,19 @@ class Caller:
     tenant: str
     key_id: str
     """Empty for keyless OTLP from this machine."""
+    tier: str = ""
+    """Tier of the key; empty without one."""
+    may_send: bool = True
+
+    def check_may_send(self) -> None:
+        """Raise Forbidden when the key may not send data."""
+        if not self.may_send:
+            raise Forbidden("The API key may not send data; it needs the scope `ingest`.")
+
+    def check_may_evaluate(self) -> None:
+        """Raise Forbidden when the key may not ask for variations and assignments, which are stored as exposures."""
+        if not self.may_send:
+            raise Forbidden("The API key may not evaluate, because evaluating records exposures; it needs the scope `ingest`.")
 
 
 def key_text(headers: Mapping[str, str]) -> str:
@@ -38,10 +54,12 @@ def _loopback(client: str) -> bool:
 class Admission:
     """Checks keys against the definitions followed from the control topic, and bounds the bytes in flight."""
 
-    def __init__(self, definitions: Definitions, settings: Settings, clock: Clock) -> None:
+    def __init__(self, definitions: Definitions, settings: Settings, clock: Clock, usage: KeyUsage | None = None) -> None:
+        """`usage` is told of every valid key that comes."""
         self._definitions = definitions
         self._settings = settings
         self._clock = clock
+        self._usage = usage
         self._in_flight = 0
 
     @property
@@ -50,7 +68,13 @@ class Admission:
         return self._in_flight
 
     def authenticate(self, headers: Mapping[str, str], client: str, *, keyless: bool = False) -> Caller:
-        """The caller of a request. Raises Unauthenticated without a valid key, Forbidden when the key may not send data.
+        """`identify`, and Forbidden when the key may not send data."""
+        caller = self.identify(headers, client, keyless=keyless)
+        caller.check_may_send()
+        return caller
+
+    def identify(self, headers: Mapping[str, str], client: str, *, keyless: bool = False) -> Caller:
+        """The caller of a request. Raises Unauthenticated without a valid key.
 
         With `keyless`, a request without any key that comes from this machine belongs to the default tenant, where the
         settings allow it; a wrong key is refused all the same.
@@ -60,12 +84,23 @@ class Admission:
             if keyless and self._settings.ingest.keyless_otlp_from_loopback and _loopback(client):
                 return Caller(self._settings.default_tenant, "")
             raise Unauthenticated("Send an API key: `Authorization: Bearer KEY`, `api-key: KEY` or `X-API-Key: KEY`.")
-        key = self._definitions.key_for(text, self._clock.now_us())
+        key = self._known(text)
         if key is None:
             raise Unauthenticated("The API key is unknown, expired or revoked.")
-        if not key.allows("ingest"):
-            raise Forbidden("The API key may not send data; it needs the scope `ingest`.")
-        return Caller(key.tenant, key.id)
+        return Caller(key.tenant, key.id, key.tier, key.allows("ingest"))
+
+    def recognise(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller | None:
+        """The caller of a request that the query service will judge, from its raw headers; None without a valid key."""
+        text = key_text({name.decode("latin-1"): value.decode("latin-1") for name, value in headers if name in _KEY_HEADERS})
+        key = self._known(text) if text else None
+        return Caller(key.tenant, key.id, key.tier, key.allows("ingest")) if key else None
+
+    def _known(self, text: str) -> Key | None:
+        now = self._clock.now_us()
+        key = self._definitions.key_for(text, now)
+        if key is not None and self._usage is not None:
+            self._usage.note(key.tenant, key.id, now)
+        return key
 
     @contextmanager
     def reserve(self, size: int) -> Iterator[None]:

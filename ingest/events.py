@@ -1,7 +1,9 @@
 """A/B events: from a JSON body to columns, touching each field once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated, Any, Protocol
 
 import msgspec
 import numpy as np
@@ -10,10 +12,13 @@ import numpy.typing as npt
 from infra.runtime.errors import InvalidArgument, ValidationFailed
 from infra.runtime.settings import IngestSettings
 from ingest import json_rows
+from ingest.json_objects import JsonObjects
 from ingest.json_rows import ItemError, Received
 
 _ROW_BYTES = 160
 """Bytes of a row beside its metadata, roughly."""
+_OUTER_LEVELS = 3
+"""Levels of a batch around an event's metadata."""
 MAX_NAME = 512
 """Longest identifier, in characters."""
 
@@ -43,17 +48,17 @@ _batch = msgspec.json.Decoder(_Batch)
 
 @dataclass(frozen=True)
 class EventRows:
-    """Validated events of one request: a part of a block. The columns stay Python lists until the block is put together,
-    because building Arrow arrays costs by the array more than by the row."""
+    """Validated events of one request: a part of a block."""
 
     received: Received
     events: list[EventIn]
     ids: list[str]
     """Event id of each row, in the order sent."""
-    metadata: list[bytes]
-    """A JSON object as sent, or empty."""
+    metadata: JsonObjects
     times: npt.NDArray[np.int64]
     """Event times, microseconds since the epoch."""
+    keyed: bool
+    """Whether a row has an id of the client's own."""
     extras: list[str] | None = None
     """Unknown fields of each row; None when no row has any."""
     errors: list[ItemError] = field(default_factory=list)
@@ -65,18 +70,32 @@ class EventRows:
 
     @property
     def size(self) -> int:
-        return sum(map(len, self.metadata)) + _ROW_BYTES * len(self.events)
+        return len(self.metadata.data) + _ROW_BYTES * len(self.events)
 
 
-def decode_single(body: bytes, received: Received, settings: IngestSettings) -> EventRows:
+class EventCheck(Protocol):
+    """A check of events beyond their form."""
+
+    def passes(self, events: Sequence[EventIn], /) -> bool:
+        """Whether all of them do."""
+        ...
+
+    def verify(self, event: EventIn, /) -> None:
+        """Raises ValidationFailed naming the field when the event does not pass."""
+        ...
+
+
+def decode_single(body: bytes, received: Received, settings: IngestSettings, check: EventCheck | None = None) -> EventRows:
     """Validate one event. Raises ValidationFailed with the field at fault, InvalidArgument when the body is not JSON."""
     json_rows.check_utf8(body)
     event, extra = _item(body)
     json_rows.check_nesting(body, 1, settings.max_nesting)
+    if check:
+        check.verify(event)
     return _rows([event], [extra] if extra else None, received)
 
 
-def decode_batch(body: bytes, received: Received, settings: IngestSettings) -> EventRows:
+def decode_batch(body: bytes, received: Received, settings: IngestSettings, check: EventCheck | None = None) -> EventRows:
     """Validate a batch `{"events": [...]}`; refused items are in `errors`, the others in the columns.
 
     Raises InvalidArgument when the body is not JSON, ValidationFailed when it is not a batch, TooLarge above the row limit.
@@ -85,21 +104,28 @@ def decode_batch(body: bytes, received: Received, settings: IngestSettings) -> E
     try:
         events = _batch.decode(body).events
         json_rows.check_rows(len(events), settings)
-        json_rows.check_nesting(body, len(events), settings.max_nesting)
-        return _rows(events, None, received)
+        if check and not check.passes(events):
+            raise ValidationFailed("an event did not pass the check")
+        rows = _rows(events, None, received)
+        # Only metadata can nest, and a level takes two bytes at least.
+        if rows.metadata.longest > 2 * (settings.max_nesting - _OUTER_LEVELS):
+            json_rows.check_nesting(body, len(events), settings.max_nesting)
+        return rows
     except (msgspec.MsgspecError, RecursionError, ValidationFailed):
-        return _decode_items(body, received, settings)  # names the item at fault
+        return _decode_items(body, received, settings, check)  # names the item at fault
 
 
-def _decode_items(body: bytes, received: Received, settings: IngestSettings) -> EventRows:
+def _decode_items(body: bytes, received: Received, settings: IngestSettings, check: EventCheck | None) -> EventRows:
     """The slow way, for batches with a bad item or an unknown field: one item at a time."""
-    events, extras, errors = json_rows.one_by_one(json_rows.items_of(body, settings), _checked_item)
+    events, extras, errors = json_rows.one_by_one(json_rows.items_of(body, settings), partial(_checked_item, check))
     return replace(_rows(events, extras, received), errors=errors)
 
 
-def _checked_item(raw: bytes) -> tuple[EventIn, str]:
+def _checked_item(check: EventCheck | None, raw: bytes) -> tuple[EventIn, str]:
     event, extra = _item(raw)
     _check_event(event)
+    if check:
+        check.verify(event)
     return event, extra
 
 
@@ -128,10 +154,18 @@ def _check_event(event: EventIn) -> None:
     json_rows.times_of([event.timestamp], "timestamp")
 
 
+def rows_of(events: list[EventIn], received: Received) -> EventRows:
+    """Rows of events that no client sent as events; they are not checked."""
+    return _rows(events, None, received)
+
+
 def _rows(events: list[EventIn], extras: list[str] | None, received: Received) -> EventRows:
     """Raises ValidationFailed when a row is at fault, without saying which."""
-    prefix = received.id_prefix
-    ids = [e.id or prefix + str(i) for i, e in enumerate(events)]
-    metadata = json_rows.objects([bytes(e.metadata) for e in events], "metadata")
+    own = [e.id for e in events]
+    keyed = any(own)
+    ids = json_rows.numbered(received.id_prefix, len(events))
+    if keyed:
+        ids = [mine or made for mine, made in zip(own, ids, strict=True)]
+    metadata = JsonObjects.of([e.metadata for e in events], "metadata")
     times = json_rows.times_of([e.timestamp for e in events], "timestamp", received.at_us)
-    return EventRows(received, events, ids, metadata, times, extras)
+    return EventRows(received, events, ids, metadata, times, keyed, extras)

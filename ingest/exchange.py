@@ -1,6 +1,6 @@
 """What a door sees of a request and what it gives back: plain ASGI, without a framework between."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ class ClientGone(Exception):
 
 @dataclass(frozen=True)
 class DoorRequest:
-    """One POST to a door."""
+    """One request to a door."""
 
     path: str
     """Path without the surface's prefix."""
@@ -27,12 +27,14 @@ class DoorRequest:
     client: str
     """Address of the client, without the port."""
     receive: Receive
+    query: bytes = b""
+    """The query string, still percent-encoded."""
 
     @classmethod
     def from_scope(cls, scope: Scope, receive: Receive, path: str) -> "DoorRequest":
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         client = scope.get("client") or ("", 0)
-        return cls(path, headers, str(client[0]), receive)
+        return cls(path, headers, str(client[0]), receive, scope.get("query_string", b""))
 
     @property
     def media_type(self) -> str:
@@ -69,6 +71,11 @@ class DoorRequest:
             chunks.append(chunk)
 
 
+def raw_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Headers as ASGI has them."""
+    return [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+
+
 @dataclass(frozen=True)
 class DoorAnswer:
     """What goes back to the client."""
@@ -78,9 +85,11 @@ class DoorAnswer:
     content_type: str
     headers: dict[str, str] = field(default_factory=dict)
 
-    async def send(self, send: Send) -> None:
-        """Write the answer to the connection."""
-        head = [(b"content-type", self.content_type.encode()), (b"content-length", str(len(self.body)).encode())]
-        head += [(name.lower().encode(), value.encode("latin-1")) for name, value in self.headers.items()]
+    async def send(self, send: Send, more: Mapping[str, str] = {}) -> None:
+        """Write the answer to the connection, with `more` headers than its own."""
+        bare = self.status in (204, 304)  # these have no content, so they do not describe one
+        head = [] if bare else [(b"content-type", self.content_type.encode()), (b"content-length", str(len(self.body)).encode())]
+        head += raw_headers(self.headers)
+        head += raw_headers(more)
         await send({"type": "http.response.start", "status": self.status, "headers": head})
         await send({"type": "http.response.body", "body": self.body})

@@ -1,6 +1,8 @@
 """Requests that are not for a door go on to the query service, so that one port serves a whole surface."""
 
 import asyncio
+from collections.abc import Mapping
+from urllib.parse import quote
 
 import httpx
 import structlog
@@ -8,11 +10,13 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from infra.runtime.errors import Unavailable
-from ingest.exchange import Receive, Scope, Send
+from ingest.exchange import Receive, Scope, Send, raw_headers
 
 _log = structlog.get_logger()
 _HOP = {b"connection", b"keep-alive", b"transfer-encoding", b"te", b"trailer", b"upgrade", b"proxy-authorization", b"proxy-authenticate", b"host"}
 _WS_HANDSHAKE = {b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-extensions", b"sec-websocket-protocol"}
+_PATH = "/:@!$&'()*+,;=~"
+"""Characters that stand for themselves in a path (RFC 3986, section 3.3), beside letters, digits and `-._`."""
 _MAX_FRAME = 16 * 1024 * 1024
 _PATIENCE_S = 330.0
 """A read may wait 300 s for a position before the query service answers it."""
@@ -28,20 +32,20 @@ class Forwarder:
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def http(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
-        """Forward one request under another path. Raises Unavailable when the query service cannot be reached."""
+    async def http(self, scope: Scope, receive: Receive, send: Send, path: str, more: Mapping[str, str] = {}) -> None:
+        """Forward one request under another path, and its answer with `more` headers. Raises Unavailable when the query service cannot be reached."""
         query = scope.get("query_string", b"")
         headers = [(k, v) for k, v in scope["headers"] if k.lower() not in _HOP] + _origin(scope)
         sized = any(k == b"content-length" or k == b"transfer-encoding" for k, _ in scope["headers"])
         request = self._client.build_request(
-            scope["method"], httpx.URL(self._url + path, query=query), headers=headers, content=_chunks(receive) if sized else None
+            scope["method"], httpx.URL(self._url + quote(path, safe=_PATH), query=query), headers=headers, content=_chunks(receive) if sized else None
         )
         try:
             response = await self._client.send(request, stream=True)
         except httpx.TransportError as error:
             raise Unavailable("The query service cannot be reached; try again.", retry_after_s=1) from error
         try:
-            kept = [(k.lower(), v) for k, v in response.headers.raw if k.lower() not in _HOP]
+            kept = [(k.lower(), v) for k, v in response.headers.raw if k.lower() not in _HOP] + raw_headers(more)
             await send({"type": "http.response.start", "status": response.status_code, "headers": kept})
             async for chunk in response.aiter_raw():
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
@@ -52,7 +56,7 @@ class Forwarder:
     async def websocket(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
         """Join the client's WebSocket with one to the query service until either side closes."""
         query = scope.get("query_string", b"").decode("latin-1")
-        url = self._url.replace("http", "ws", 1) + path + (f"?{query}" if query else "")
+        url = self._url.replace("http", "ws", 1) + quote(path, safe=_PATH) + (f"?{query}" if query else "")
         drop = _HOP | _WS_HANDSHAKE
         headers = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in [*scope["headers"], *_origin(scope)] if k.lower() not in drop]
         await receive()

@@ -1,5 +1,6 @@
 """The front: by port and path, a request goes through a door or on to the query service."""
 
+import functools
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -7,11 +8,14 @@ import structlog
 
 from infra.runtime.errors import MillstreamError, NotFound
 from ingest import metrics
-from ingest.admission import Admission
+from ingest.admission import Admission, Caller
+from ingest.evaluation import EvaluationDoors
 from ingest.exchange import ClientGone, DoorAnswer, DoorRequest, Receive, Scope, Send
 from ingest.forward import Forwarder
 from ingest.idempotency import IdempotencyKeys
 from ingest.json_doors import JsonDoors, error_answer
+from ingest.ofrep import Ofrep
+from ingest.quota import Quota
 from schemas.surfaces import LLM, OTLP, SURFACES, Surface
 
 _log = structlog.get_logger()
@@ -38,6 +42,9 @@ class Front:
         json_doors: JsonDoors,
         otlp: OtlpDoor,
         forwarder: Forwarder,
+        quota: Quota,
+        evaluation: EvaluationDoors,
+        ofrep: Ofrep,
         max_body: int,
     ) -> None:
         self._ports = ports
@@ -46,6 +53,9 @@ class Front:
         self._json = json_doors
         self._otlp = otlp
         self._forwarder = forwarder
+        self._quota = quota
+        self._questions = {"flag": evaluation.flag, "assignment": evaluation.assignment}
+        self._ofrep = ofrep
         self._max_body = max_body
         self._prefixes = {surface.name: surface for surface in SURFACES if surface is not OTLP}
 
@@ -55,21 +65,28 @@ class Front:
             return
         surface, path = self._place(scope)
         if scope["type"] == "websocket":
+            self._admission.recognise(scope["headers"])  # so that its key counts as used
             await self._forwarder.websocket(scope, receive, send, self._upstream_path(surface, path))
             return
-        door = surface.doors.get(path) if surface else None
-        if door and surface and scope["method"] == "POST":
+        door = surface.doors.get(f"{scope['method']} {path}") if surface else None
+        if door and surface:
             await self._through(door, surface, path, scope, receive, send)
+        elif surface and path.startswith(tuple(surface.protocols)):
+            request = DoorRequest.from_scope(scope, receive, path)
+            prefix = scope["path"].removesuffix(path)
+            await self._ofrep.serve(scope["method"], request, prefix, functools.partial(self._count, surface), send)
         elif path == "/metrics" and surface is None:
             await DoorAnswer(200, metrics.render(), metrics.CONTENT_TYPE).send(send)
         elif surface is OTLP:
             request = DoorRequest.from_scope(scope, receive, path)
             await self._otlp.refuse(request, NotFound("Send POST to /v1/traces, /v1/metrics or /v1/logs.")).send(send)
         else:
+            headers: dict[str, str] = {}
             try:
-                await self._forwarder.http(scope, receive, send, self._upstream_path(surface, path))
+                await self._count(surface, self._admission.recognise(scope["headers"]), headers)
+                await self._forwarder.http(scope, receive, send, self._upstream_path(surface, path), headers)
             except MillstreamError as error:
-                await error_answer(error, _codes(surface)).send(send)
+                await error_answer(error, _codes(surface)).send(send, headers)
 
     def _place(self, scope: Scope) -> tuple[Surface | None, str]:
         """The surface and the path within it; no surface for the platform's own paths."""
@@ -82,6 +99,11 @@ class Front:
         surface = self._prefixes.get(first)
         return (surface, "/" + rest) if surface else (None, path)
 
+    async def _count(self, surface: Surface | None, caller: Caller | None, headers: dict[str, str]) -> None:
+        """Count the request where its key is limited; the headers that say so are added. Raises RateLimited."""
+        if surface and caller and (rates := surface.rates.get(caller.tier)):
+            await self._quota.take(surface.name, f"{caller.tenant}/{caller.key_id}", rates, headers)
+
     def _upstream_path(self, surface: Surface | None, path: str) -> str:
         return f"/{surface.name}{path}" if surface else path
 
@@ -89,8 +111,9 @@ class Front:
         started = time.perf_counter()
         request = DoorRequest.from_scope(scope, receive, path)
         is_otlp = surface in (LLM, OTLP)
+        headers: dict[str, str] = {}
         try:
-            answer = await self._admit(door, request, is_otlp)
+            answer = await self._admit(door, surface, request, is_otlp, headers)
         except ClientGone:
             return
         except MillstreamError as error:
@@ -101,10 +124,16 @@ class Front:
             answer = self._otlp.refuse(request, failure) if is_otlp else error_answer(failure, _codes(surface))
         metrics.REQUESTS.labels(door, str(answer.status)).inc()
         metrics.REQUEST_SECONDS.labels(door).observe(time.perf_counter() - started)
-        await answer.send(send)
+        await answer.send(send, headers)
 
-    async def _admit(self, door: str, request: DoorRequest, is_otlp: bool) -> DoorAnswer:
-        caller = self._admission.authenticate(request.headers, request.client, keyless=is_otlp)
+    async def _admit(self, door: str, surface: Surface, request: DoorRequest, is_otlp: bool, headers: dict[str, str]) -> DoorAnswer:
+        caller = self._admission.identify(request.headers, request.client, keyless=is_otlp)
+        if caller.tier in surface.rates:
+            await self._count(surface, caller, headers)
+        if door in self._questions:
+            caller.check_may_evaluate()
+            return await self._questions[door](request, caller)
+        caller.check_may_send()
         with self._admission.reserve(max(request.content_length, 1_024)):
             body = await request.raw_body(self._max_body) if is_otlp else await self._json.body(request)
             metrics.BYTES.labels(door).inc(len(body))

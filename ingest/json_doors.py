@@ -13,6 +13,7 @@ from infra.runtime.errors import MillstreamError, UnsupportedMediaType
 from infra.runtime.settings import IngestSettings
 from ingest import decoding, event_blocks, events, json_rows, telemetry
 from ingest.exchange import DoorAnswer, DoorRequest
+from ingest.experiment_check import ExperimentChecks
 from ingest.group_commit import GroupCommit
 from ingest.publish import Publisher
 from schemas.windows import to_iso
@@ -33,8 +34,9 @@ def _answer(status: int, data: object, position: str) -> DoorAnswer:
 class JsonDoors:
     """Stores A/B events and telemetry; one lane of blocks for each."""
 
-    def __init__(self, publisher: Publisher, settings: IngestSettings, clock: Clock) -> None:
+    def __init__(self, publisher: Publisher, settings: IngestSettings, clock: Clock, checks: ExperimentChecks) -> None:
         self._settings = settings
+        self._checks = checks
         self._clock = clock
         self._process = uuid7(clock.now_us()).hex[:24]
         self._requests = itertools.count()
@@ -56,7 +58,7 @@ class JsonDoors:
     async def event(self, request: DoorRequest, tenant: str, body: bytes, batch_id: str | None) -> DoorAnswer:
         """POST /api/v1/events: one event, answered with what was stored."""
         received = self._received(request, tenant, batch_id)
-        rows = events.decode_single(body, received, self._settings)
+        rows = events.decode_single(body, received, self._settings, self._checks.of(tenant))
         position = await self._events.submit(rows, batch_id)
         event = rows.events[0]
         data = {
@@ -73,12 +75,18 @@ class JsonDoors:
     async def event_batch(self, request: DoorRequest, tenant: str, body: bytes, batch_id: str | None) -> DoorAnswer:
         """POST /api/v1/events/batch: the good events stored, the others named with their place and reason."""
         received = self._received(request, tenant, batch_id)
-        rows = await self._decode(events.decode_batch, body, received)
-        position = await self._events.submit(rows, batch_id) if rows.rows else ""
+        rows = await self._decode(functools.partial(events.decode_batch, check=self._checks.of(tenant)), body, received)
         data: dict[str, object] = {"processed": rows.rows, "failed": len(rows.errors), "event_ids": rows.ids}
         if rows.errors:
             data["errors"] = rows.errors
+        part = event_blocks.part_of(rows, self._settings) if rows.rows else None
+        del rows  # its events need not wait in memory for the acknowledgement
+        position = await self._events.submit(part, batch_id) if part else ""
         return _answer(200, data, position)
+
+    async def store_events(self, rows: events.EventRows) -> str:
+        """Store events that came through another door, together with those of this one; gives the position."""
+        return await self._events.submit(event_blocks.part_of(rows, self._settings))
 
     async def telemetry_batch(self, request: DoorRequest, tenant: str, body: bytes, batch_id: str | None) -> DoorAnswer:
         """POST /api/v1/telemetry/events: 202 with counts and the reasons of what was refused."""

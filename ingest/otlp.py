@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from infra.runtime.clock import Clock
 from infra.runtime.settings import Settings
 from ingest import metrics
+from ingest.flag_exposures import FlagExposures
 from ingest.group_commit import GroupCommit
 from ingest.otlp_read import SIGNALS, OtlpPart, Reading, Signal, parse, read
 from ingest.publish import Publisher
@@ -45,9 +46,10 @@ def _window(settings: Settings, now_us: int) -> Window:
 class OtlpLanes:
     """One lane of blocks for each signal, shared by the HTTP, gRPC and Kafka doors."""
 
-    def __init__(self, publisher: Publisher, settings: Settings, clock: Clock) -> None:
+    def __init__(self, publisher: Publisher, settings: Settings, clock: Clock, exposures: FlagExposures) -> None:
         self._settings = settings
         self._clock = clock
+        self._exposures = exposures
         self._lanes = {name: GroupCommit(assembler(signal, settings, clock), publisher, settings.ingest, clock) for name, signal in SIGNALS.items()}
 
     async def drain(self) -> None:
@@ -74,15 +76,19 @@ class OtlpLanes:
         return self._check(signal, parse(signal, body, self._settings.ingest.max_rows), body, tenant, project)
 
     def _check(self, signal: Signal, request: object, body: bytes | None, tenant: str, project: str) -> Reading:
-        window = _window(self._settings, self._clock.now_us())
-        return read(signal, request, body, tenant, project, self._settings.default_project, window, self._settings.ingest.max_rows)
+        now = self._clock.now_us()
+        reading = read(signal, request, body, tenant, project, self._settings.default_project, _window(self._settings, now), self._settings.ingest.max_rows)
+        return self._exposures.added(signal, request, reading, tenant, now)
 
     async def _submit(self, signal: Signal, reading: Reading, batch_id: str | None) -> str:
         if reading.refused:
             metrics.ITEMS.labels(signal.topic.name, "invalid").inc(reading.refused)
         if reading.part is None:
             return ""
-        position = await self._lanes[signal.name].submit(reading.part, batch_id)
+        stored = [self._lanes[signal.name].submit(reading.part, batch_id)]
+        if reading.exposures:
+            stored.append(self._exposures.store(reading.exposures))
+        position = ",".join(await asyncio.gather(*stored))
         if reading.quarantined:
             metrics.ITEMS.labels(signal.topic.name, "quarantined").inc(reading.quarantined)
         return position

@@ -74,16 +74,16 @@ class OtlpHttpDoor:
 
 
 def response(signal: Signal, reading: Reading) -> Any:
-    """The Export*ServiceResponse: empty when everything was stored, else with a partial success."""
+    """The Export*ServiceResponse: empty when all is well, else with a partial success; one that refuses nothing is a warning."""
     message: Any = signal.response()
-    if reading.refused:
+    if reading.reason:
         setattr(message.partial_success, signal.rejected, reading.refused)
         message.partial_success.error_message = reading.reason
     return message
 
 
 def _json_response(signal: Signal, reading: Reading) -> bytes:
-    if not reading.refused:
+    if not reading.reason:
         return b"{}"
     return orjson.dumps({"partialSuccess": {_JSON_REJECTED[signal.name]: str(reading.refused), "errorMessage": reading.reason}})
 

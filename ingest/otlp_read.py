@@ -16,6 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from infra.runtime.errors import InvalidArgument, TooLarge
+from ingest.events import EventRows
 from ingest.otlp_size import check_counts
 from schemas.any_value import typed
 from schemas.otlp_sql import PROJECT_ATTRIBUTE, SERVICE_ATTRIBUTE
@@ -81,7 +82,9 @@ class Reading:
     refused: int = 0
     quarantined: int = 0
     reason: str = ""
-    """Why items were refused, for the client's developer."""
+    """Why items were refused, or stored without their full effect, for the client's developer."""
+    exposures: EventRows | None = None
+    """Flag evaluations among the items; see `ingest.flag_exposures`."""
 
 
 def _spans(scope: Any, bad: Bad) -> tuple[Times, bool]:

@@ -7,9 +7,13 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from infra.runtime.clock import SystemClock
 from infra.runtime.errors import Unavailable
 from infra.runtime.settings import Settings
+from ingest import event_blocks
+from ingest.events import EventRows
 from ingest.exchange import DoorRequest, Message
+from ingest.flag_exposures import FlagExposures
 from ingest.otlp import OtlpLanes
 from schemas.blocks import Block
+from schemas.definitions import Definitions
 
 NOW_NS = SystemClock().now_us() * 1_000
 
@@ -34,9 +38,16 @@ class Published:
         return f"{topic}:0:{len(self.sent) - 1}"
 
 
-def lanes(published: Published, settings: Settings | None = None) -> OtlpLanes:
+def lanes(published: Published, settings: Settings | None = None, definitions: Definitions | None = None) -> OtlpLanes:
+    """Lanes that put exposures into blocks of their own."""
     publisher: Any = published
-    return OtlpLanes(publisher, settings or Settings(), SystemClock())
+    used, clock = settings or Settings(), SystemClock()
+    assemble = event_blocks.assembler(clock, used.ingest)
+
+    async def store(rows: EventRows) -> str:
+        return await published.publish(assemble([rows], "exposures"))
+
+    return OtlpLanes(publisher, used, clock, FlagExposures(definitions or Definitions(), store))
 
 
 def door_request(path: str, content_type: str = "application/x-protobuf", **headers: str) -> DoorRequest:

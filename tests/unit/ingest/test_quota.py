@@ -1,0 +1,118 @@
+"""Rate limits: what is counted, when a window ends, and what the headers say. Rows exp.rate_limit.*."""
+
+import asyncio
+
+import pytest
+
+from infra.runtime.errors import RateLimited
+from ingest.quota import Quota
+from schemas.surfaces import CRUCIBLE, DAY_S, EXPERIMENTATION, OTLP, Rate
+
+STANDARD, ENTERPRISE = EXPERIMENTATION.rates["standard"], EXPERIMENTATION.rates["enterprise"]
+MIDNIGHT = 1_790_035_200
+"""2026-09-22, seconds since the epoch."""
+
+
+class HandClock:
+    """A clock a test moves."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def now_us(self) -> int:
+        return round(self.now * 1_000_000)
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock(MIDNIGHT + 3_600.25)
+
+
+@pytest.fixture
+def quota(clock: HandClock) -> Quota:
+    return Quota(clock)
+
+
+async def take(quota: Quota, rates: tuple[Rate, ...] = STANDARD, caller: str = "t/k") -> dict[str, str]:
+    """The headers of one request. Raises RateLimited."""
+    headers: dict[str, str] = {}
+    await quota.take("experimentation", caller, rates, headers)
+    return headers
+
+
+async def refused(quota: Quota, rates: tuple[Rate, ...] = STANDARD) -> tuple[RateLimited, dict[str, str]]:
+    headers: dict[str, str] = {}
+    with pytest.raises(RateLimited) as failed:
+        await quota.take("experimentation", "t/k", rates, headers)
+    return failed.value, headers
+
+
+def test_the_tiers_are_those_of_the_documents() -> None:
+    """exp.rate_limit.standard, exp.rate_limit.enterprise"""
+    assert [(rate.requests, rate.seconds) for rate in STANDARD + ENTERPRISE] == [(10, 1), (10_000, DAY_S), (100, 1), (1_000_000, DAY_S)]
+    assert "unlimited" not in EXPERIMENTATION.rates and not CRUCIBLE.rates and not OTLP.rates
+
+
+@pytest.mark.parametrize(("rates", "limit"), [(STANDARD, 10), (ENTERPRISE, 100)], ids=["standard", "enterprise"])
+async def test_a_second_holds_so_many_and_not_one_more(quota: Quota, clock: HandClock, rates: tuple[Rate, ...], limit: int) -> None:
+    """exp.rate_limit.standard, exp.rate_limit.enterprise, exp.rate_limit.exceeded and the three exp.rate_limit.header.*"""
+    seen = [await take(quota, rates) for _ in range(limit)]
+    assert [int(headers["X-RateLimit-Remaining"]) for headers in seen] == list(range(limit - 1, -1, -1))
+    reset = str(MIDNIGHT + 3_601)
+    assert {(headers["X-RateLimit-Limit"], headers["X-RateLimit-Reset"]) for headers in seen} == {(str(limit), reset)}
+    error, headers = await refused(quota, rates)
+    assert headers == {"X-RateLimit-Limit": str(limit), "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": reset}
+    assert error.retry_after_s == 1 and error.details == {"limit": limit, "window_seconds": 1, "reset": int(reset)}
+    clock.now = MIDNIGHT + 3_600.999_999
+    await refused(quota, rates)
+    clock.now = MIDNIGHT + 3_601.0
+    assert (await take(quota, rates))["X-RateLimit-Remaining"] == str(limit - 1)
+
+
+async def test_a_day_ends_at_midnight_utc(quota: Quota, clock: HandClock) -> None:
+    rates = (Rate(10, 1), Rate(25, DAY_S))
+    clock.now = MIDNIGHT + DAY_S - 10
+    for _ in range(25):
+        clock.now += 0.25
+        headers = await take(quota, rates)
+    assert headers == {"X-RateLimit-Limit": "25", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(MIDNIGHT + DAY_S)}
+    error, _ = await refused(quota, rates)
+    assert error.retry_after_s == 4 and error.details["window_seconds"] == DAY_S and "day" in error.message
+    clock.now = MIDNIGHT + DAY_S - 0.000_001
+    assert (await refused(quota, rates))[0].retry_after_s == 1
+    clock.now = MIDNIGHT + DAY_S
+    assert (await take(quota, rates))["X-RateLimit-Limit"] == "10"
+
+
+async def test_the_headers_speak_of_the_window_with_fewest_left(quota: Quota, clock: HandClock) -> None:
+    rates = (Rate(3, 1), Rate(5, DAY_S))
+    limits = []
+    for _ in range(5):
+        limits.append((await take(quota, rates))["X-RateLimit-Limit"])
+        clock.now += 0.5
+    assert limits == ["3", "3", "3", "3", "5"]
+
+
+async def test_what_a_second_refuses_does_not_use_up_the_day(quota: Quota, clock: HandClock) -> None:
+    rates = (Rate(2, 1), Rate(4, DAY_S))
+    for _ in range(2):
+        await take(quota, rates)
+    for _ in range(50):
+        await refused(quota, rates)
+    clock.now += 1
+    assert [(await take(quota, rates))["X-RateLimit-Remaining"] for _ in range(2)] == ["1", "0"]
+
+
+async def test_keys_are_counted_apart(quota: Quota) -> None:
+    await asyncio.gather(*(take(quota) for _ in range(10)))
+    await refused(quota)
+    assert (await take(quota, caller="t/other"))["X-RateLimit-Remaining"] == "9"
+    assert (await take(quota, caller="other/k"))["X-RateLimit-Remaining"] == "9"
+
+
+async def test_requests_side_by_side_are_each_counted_once(quota: Quota) -> None:
+    results = await asyncio.gather(*(take(quota) for _ in range(40)), return_exceptions=True)
+    assert sum(isinstance(result, RateLimited) for result in results) == 30
