@@ -9,7 +9,10 @@ from starlette.requests import HTTPConnection
 from infra.runtime.clock import Clock
 from infra.runtime.errors import Forbidden, Unauthenticated
 from infra.runtime.settings import Settings
-from schemas.definitions import Definitions, Scope
+from query_api.control.audit import Actor
+from schemas.definition_kinds import Key, Role, Scope, Tier
+from schemas.definitions import Definitions
+from schemas.permissions import ROLE_PERMISSIONS, Permission, permissions_of, roles_with
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,27 @@ class Caller:
     """The key's text, to check it again on a long connection; None for a keyless caller."""
     operator: bool = False
     """Whether the key administers the default tenant, and so may see what belongs to no tenant."""
+    key_id: str = ""
+    """Empty for a keyless caller."""
+    key_name: str = ""
+    role: Role = "read"
+    user: str = ""
+    """Id of the user whose key it is; empty for a program."""
+    permissions: frozenset[Permission] = ROLE_PERMISSIONS["read"]
+    tier: Tier = "unlimited"
+
+    @property
+    def actor(self) -> Actor:
+        """Who the audit log names for what this caller changes."""
+        return Actor(self.key_id, self.key_name, self.user)
+
+    def needs(self, permission: Permission) -> None:
+        """Raises Forbidden without the permission, naming the roles that have it."""
+        if permission not in self.permissions:
+            roles = roles_with(permission)
+            message = f"this needs the permission {permission}, which the roles {', '.join(roles)} have; this API key has the role {self.role}"
+            limited = "" if self.permissions == ROLE_PERMISSIONS[self.role] else " limited by its scopes"
+            raise Forbidden(message + limited, details={"permission": permission, "roles": list(roles)})
 
     def __repr__(self) -> str:
         return f"Caller(tenant={self.tenant!r})"
@@ -53,18 +77,36 @@ class Access:
     def with_key(self, text: str, scope: Scope) -> Caller:
         """The caller a key stands for. Raises Unauthenticated for an unknown, revoked or expired key and Forbidden when
         it lacks the scope."""
-        key = self._definitions.key_for(text, self._clock.now_us())
-        if key is None:
-            raise Unauthenticated("the API key is not valid; it may have been revoked or have expired")
+        key = self._key(text)
         if not key.allows(scope):
             raise Forbidden(f"this API key has no {scope} scope", details={"scope": scope})
-        return Caller(key.tenant, text, key.allows("admin") and key.tenant == self._settings.default_tenant)
+        return self._caller(key, text)
 
     def identify(self, connection: HTTPConnection, scope: Scope, *, keyless: bool) -> Caller:
         """The caller of a request; `keyless` says whether the surface lets reads from this machine go without a key."""
         text = key_text(connection.headers)
         if text is not None:
             return self.with_key(text, scope)
+        return self._without_key(connection, keyless)
+
+    def allowed(self, connection: HTTPConnection, permission: Permission, *, keyless: bool) -> Caller:
+        """The caller of a request that needs a permission. Raises Unauthenticated, and Forbidden when the key does not have it."""
+        text = key_text(connection.headers)
+        caller = self._caller(self._key(text), text) if text is not None else self._without_key(connection, keyless)
+        caller.needs(permission)
+        return caller
+
+    def _key(self, text: str) -> Key:
+        key = self._definitions.key_for(text, self._clock.now_us())
+        if key is None:
+            raise Unauthenticated("the API key is not valid; it may have been revoked or have expired")
+        return key
+
+    def _caller(self, key: Key, text: str) -> Caller:
+        operator = key.allows("admin") and key.tenant == self._settings.default_tenant
+        return Caller(key.tenant, text, operator, key.id, key.name, key.role, key.user, permissions_of(key.role, key.scopes), key.tier)
+
+    def _without_key(self, connection: HTTPConnection, keyless: bool) -> Caller:
         if keyless and self._settings.ingest.keyless_otlp_from_loopback and from_loopback(connection):
             return Caller(self._settings.default_tenant, None)
         raise Unauthenticated("send an API key as `Authorization: Bearer <key>`, `api-key` or `X-API-Key`")

@@ -8,20 +8,33 @@ import structlog
 from fastapi import FastAPI
 
 from infra.runtime.clock import SystemClock
+from infra.runtime.collector import settle
 from infra.runtime.follower import CompactedFollower
+from infra.runtime.outbound import Outbound, networks
 from infra.runtime.settings import Settings
 from query_api.access import Access
+from query_api.control.dispatcher import WebhookDispatcher
+from query_api.control.leadership import Leadership
 from query_api.control.outbox import OutboxPublisher
 from query_api.control.store import ControlStore
 from query_api.control.topic import KafkaControlTopic
+from query_api.control.webhook_queue import WebhookQueue
+from query_api.control.webhook_sender import WebhookSender
+from query_api.control.webhooks import WebhookStore
+from query_api.domain.breaker import Breaker
 from query_api.domain.health import NotReady, Probe, Probes
 from query_api.domain.keys import ensure_bootstrap
+from query_api.domain.pinning import Pinning
+from query_api.domain.stored import StoredDefinitions
+from query_api.domain.webhooks import Webhooks
 from query_api.freshness import Freshness
 from query_api.live.flow import Flow
 from query_api.live.hub import Hub
 from query_api.live.updates import UpdatesReader
 from query_api.parts import Parts
 from query_api.readers.broker import Broker
+from query_api.readers.exposed_units import ExposedUnits
+from query_api.readers.key_usage import KeyUsage
 from query_api.readers.ledger import LedgerReader
 from query_api.readers.rows import ClickHouseRows
 from query_api.readers.windows import WindowReader
@@ -53,7 +66,19 @@ def create_app(settings: Settings) -> FastAPI:
     hub = Hub()
     flow = Flow(ledger, clock)
     follower = CompactedFollower(settings.kafka.bootstrap, CONTROL.name, applied_to(definitions))
+    key_usage = KeyUsage(settings.kafka.bootstrap)
     updates = UpdatesReader(settings.kafka.bootstrap, hub, clock)
+    migrated = asyncio.Event()
+    outbound = Outbound(networks(settings.webhooks.allow_private), settings.webhooks.timeout_s)
+    queue = WebhookQueue(store.engine, clock)
+    dispatcher = WebhookDispatcher(
+        queue,
+        WebhookSender(outbound, clock),
+        Leadership(store.engine, "webhooks"),
+        clock,
+        poll_s=settings.webhooks.poll_s,
+        keep_days=settings.webhooks.keep_days,
+    )
 
     async def clickhouse_works() -> None:
         await rows.query("SELECT 1 AS one FROM ledger LIMIT 1")
@@ -92,17 +117,33 @@ def create_app(settings: Settings) -> FastAPI:
         ),
         control=store,
         outbox=outbox,
+        key_usage=key_usage,
+        webhooks=Webhooks(WebhookStore(store.engine, clock), queue, outbound, clock),
+        pinning=Pinning(StoredDefinitions(store, definitions, clock, outbox.wake), ExposedUnits(rows), clock),
     )
+    breaker = Breaker(parts.stored, definitions, WindowReader(rows), queue, Leadership(store.engine, "breaker"))
+    judged = UpdatesReader(settings.kafka.bootstrap, breaker, clock)
+
+    async def judge() -> None:
+        await migrated.wait()
+        await breaker.run(judged.run, follower.caught_up)
+
+    async def tell() -> None:
+        await migrated.wait()
+        await dispatcher.run()
 
     async def publish_definitions() -> None:
         await store.migrate()
+        migrated.set()
         await ensure_bootstrap(store, settings, clock)
         await outbox.run()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await follower.start()
-        loops = {"definitions": publish_definitions, "updates": updates.run, "flow": flow.run}
+        await key_usage.start()
+        settle()
+        loops = {"definitions": publish_definitions, "updates": updates.run, "flow": flow.run, "breaker": judge, "webhooks": tell, "pinning": parts.pinning.run}
         tasks = [asyncio.create_task(_forever(name, loop), name=name) for name, loop in loops.items()]
         try:
             yield
@@ -111,8 +152,10 @@ def create_app(settings: Settings) -> FastAPI:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await follower.stop()
+            await key_usage.stop()
             await broker.close()
             await rows.close()
+            await outbound.close()
             await store.close()
 
     return whole_app(parts, SURFACES, lifespan)

@@ -1,8 +1,10 @@
 """What routes ask for by type: the parts, the policy, the caller and the freshness a read must have."""
 
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
-from fastapi import Depends, Header
+from fastapi import Depends, Header, Security
+from fastapi.security import HTTPBearer, SecurityScopes
+from pydantic import WithJsonSchema
 from starlette.requests import HTTPConnection
 
 from infra.runtime.errors import InvalidArgument
@@ -10,6 +12,7 @@ from query_api.access import Caller
 from query_api.freshness import Wait
 from query_api.parts import Parts
 from query_api.surfaces.policy import Policy
+from schemas.permissions import Permission
 from schemas.position import decode
 
 
@@ -31,18 +34,32 @@ def _reader(connection: HTTPConnection, parts: SharedParts, policy: SurfacePolic
     return parts.access.identify(connection, "read", keyless=policy.keyless_from_loopback)
 
 
+_BEARER = HTTPBearer(scheme_name="api_key", description="An API key. `api-key` and `X-API-Key` headers are taken as well.", auto_error=False)
+"""Only describes the header in OpenAPI; `query_api.access` reads it."""
+
+
+def _allowed(needed: SecurityScopes, connection: HTTPConnection, parts: SharedParts, policy: SurfacePolicy, _: Annotated[Any, Depends(_BEARER)]) -> Caller:
+    return parts.access.allowed(connection, cast(Permission, needed.scopes[0]), keyless=policy.keyless_from_loopback)
+
+
+def Allowed(permission: Permission) -> Any:
+    """For `Annotated[Caller, Allowed("flags:write")]`: the caller, who has this permission; OpenAPI names it as a scope of the operation."""
+    return Security(_allowed, scopes=[permission])
+
+
 def _wait(
     parts: SharedParts,
     wait_for: Annotated[
         str | None,
+        WithJsonSchema({"type": "string", "examples": ["events:0:41,events:3:7"]}),
         Header(
             alias="X-Millstream-Wait-For",
             description="Answer only when this position is visible; as an acknowledged write returned it in `X-Millstream-Position`.",
-            examples=["events:0:41,events:3:7"],
         ),
     ] = None,
     timeout: Annotated[
         float | None,
+        WithJsonSchema({"type": "number", "minimum": 0, "maximum": 300}),
         Header(alias="X-Millstream-Wait-Timeout", ge=0, le=300, description="Seconds to wait for that position before 504 `not_visible_yet`."),
     ] = None,
 ) -> Wait:

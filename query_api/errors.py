@@ -10,12 +10,14 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from infra.runtime.errors import KINDS, InvalidArgument, MillstreamError, NotFound
 from query_api.surfaces.policy import FieldFault, Policy
 
 _log = structlog.get_logger()
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 class MethodNotAllowed(MillstreamError):
@@ -90,8 +92,11 @@ def install(app: FastAPI, policy: Policy) -> None:
 
     async def framework(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        response = policy.render_error(from_http(error))
-        response.headers.update(error.headers or {})
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(_methods(app, request))
+        response = policy.render_error(from_http(HTTPException(error.status_code, error.detail, headers)))
+        response.headers.update(headers)
         return response
 
     async def wrong_fields(request: Request, error: Exception) -> Response:
@@ -102,6 +107,12 @@ def install(app: FastAPI, policy: Policy) -> None:
     app.add_exception_handler(HTTPException, framework)
     app.add_exception_handler(RequestValidationError, wrong_fields)
     app.add_middleware(Boundary, policy=policy)
+
+
+def _methods(app: FastAPI, request: Request) -> list[str]:
+    """Every method that the path of a request takes; the framework names those of its first route only."""
+    router = next(route for route in app.routes if route.matches(request.scope)[0] is not Match.NONE)
+    return [method for method in _METHODS if router.matches({**request.scope, "method": method})[0] is Match.FULL]
 
 
 def error_responses(policy: Policy, *codes: str) -> dict[int | str, dict[str, Any]]:

@@ -8,10 +8,14 @@ from query_api.access import Access
 from query_api.control.outbox import OutboxPublisher
 from query_api.control.store import ControlStore
 from query_api.domain.health import Probes
+from query_api.domain.pinning import Pinning
+from query_api.domain.stored import StoredDefinitions
+from query_api.domain.webhooks import Webhooks
 from query_api.freshness import Freshness
 from query_api.live.flow import Flow
 from query_api.live.hub import Hub
 from query_api.readers.broker import Broker
+from query_api.readers.key_usage import KeyUsage
 from query_api.readers.rows import Rows
 from schemas.definitions import Definitions
 
@@ -35,3 +39,13 @@ class Parts:
     control: ControlStore
     """Where definitions are written; call `outbox.wake()` after a change."""
     outbox: OutboxPublisher
+    key_usage: KeyUsage
+    """When each key was last used."""
+    webhooks: Webhooks
+    pinning: Pinning
+    """Keeps exposed units in their variants."""
+
+    @property
+    def stored(self) -> StoredDefinitions:
+        """Definitions for operations that read back what they write."""
+        return StoredDefinitions(self.control, self.definitions, self.clock, self.outbox.wake)

@@ -17,13 +17,13 @@ BUSY_TIMEOUT_MS = 5_000
 
 
 def make_engine(url: str) -> AsyncEngine:
-    """An engine for the URL; connects to nothing yet. Creates the folder of an SQLite file."""
+    """An engine for the URL; connects to nothing yet. Creates the folder of an SQLite file. Its errors show no values, some of which are secret."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return create_async_engine(parsed, pool_pre_ping=True, pool_size=5, max_overflow=5)
+        return create_async_engine(parsed, pool_pre_ping=True, pool_size=5, max_overflow=5, hide_parameters=True)
     if parsed.database and parsed.database != ":memory:":
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_async_engine(parsed)
+    engine = create_async_engine(parsed, hide_parameters=True)
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine

@@ -1,4 +1,4 @@
-"""Which process publishes the outbox: at most one at a time.
+"""Which process does a job that only one may do at a time, such as publishing the outbox.
 
 Two publishers could put an older version of a definition behind a newer one, and compaction would keep the older. The
 lock belongs to the process and goes with it, so nothing has to expire.
@@ -11,15 +11,15 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-_LOCK = 0x6D696C6C6F757462
-"""Number of the PostgreSQL advisory lock."""
-
 
 class Leadership:
-    """The right to publish. One object per process and store."""
+    """The right to do a job. One object per process, store and job."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, job: str = "outbox") -> None:
+        """Two jobs differ in their first four letters, which make the number of the PostgreSQL advisory lock."""
         self._engine = engine
+        self._job = job
+        self._lock = int.from_bytes(f"mill{job[:4]}".encode())
         self._connection: AsyncConnection | None = None
         self._file: int | None = None
 
@@ -29,7 +29,7 @@ class Leadership:
         if self._engine.dialect.name == "postgresql":
             return await self._held_postgres()
         path = self._engine.url.database
-        return not path or path == ":memory:" or self._held_file(f"{path}.outbox.lock")
+        return not path or path == ":memory:" or self._held_file(f"{path}.{self._job}.lock")
 
     async def release(self) -> None:
         """Gives the right up. Idempotent."""
@@ -49,7 +49,7 @@ class Leadership:
                 return True
             connection = await self._engine.connect()
             await connection.execution_options(isolation_level="AUTOCOMMIT")
-            taken = (await connection.execute(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": _LOCK})).scalar_one()
+            taken = (await connection.execute(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": self._lock})).scalar_one()
         except (DBAPIError, OSError):
             await self.release()
             return False

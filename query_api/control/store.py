@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from infra.runtime.clock import Clock, SystemClock
 from infra.runtime.errors import Conflict, InvalidArgument, Unavailable
 from query_api.control import migrate
+from query_api.control.audit import AuditEntry, AuditFilter, AuditRecord, add_entries, count_entries, record_of, select_entries
 from query_api.control.engine import make_engine, writing
 from query_api.control.models import DefinitionRow, OutboxRow
 from schemas.definition_kinds import ControlRecord
@@ -61,6 +62,14 @@ class Waiting(NamedTuple):
 Backlog = list[Waiting]
 
 
+class AuditPage(NamedTuple):
+    """Part of the audit log."""
+
+    records: list[AuditRecord]
+    total: int
+    """How many lines the filter lets through."""
+
+
 class ControlStore:
     """Every method is one transaction. Raises `Unavailable` when the database cannot be reached."""
 
@@ -90,12 +99,15 @@ class ControlStore:
         await self.write([Draft(kind, tenant, id, None)])
         return before is not None
 
-    async def write(self, drafts: Sequence[Draft]) -> Versions:
-        """All changes or none; returns the version of each (0 where nothing was there to delete)."""
+    async def write(self, drafts: Sequence[Draft], audit: Sequence[AuditEntry] = ()) -> Versions:
+        """All changes and their lines in the audit log, or none; returns the version of each change (0 where nothing was there to delete)."""
         for attempt in range(_INSERT_ATTEMPTS):
             try:
                 async with writing(self.engine) as connection:
-                    return [await self._write_one(connection, draft) for draft in drafts]
+                    versions = [await self._write_one(connection, draft) for draft in drafts]
+                    if audit:
+                        await add_entries(connection, audit, self._clock.now_us())
+                    return versions
             except IntegrityError as error:
                 # Two processes saw the definition missing and both inserted it: the loser looks again.
                 if attempt == _INSERT_ATTEMPTS - 1:
@@ -131,6 +143,12 @@ class ControlStore:
             page = await self.list(kind, tenant, page.cursor, limit=1_000)
             records += page.records
         return records
+
+    async def audit_log(self, tenant: str, wanted: AuditFilter, offset: int = 0, limit: int = 100) -> AuditPage:
+        """Lines of a tenant's audit log, newest first."""
+        rows = await self._read(select_entries(tenant, wanted, offset, limit))
+        total = (await self._read(count_entries(tenant, wanted)))[0]["total"]
+        return AuditPage([record_of(row) for row in rows], total)
 
     async def unpublished(self, limit: int = 100) -> Backlog:
         """The changes that wait for the control topic, oldest first."""

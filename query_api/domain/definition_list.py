@@ -1,6 +1,6 @@
 """Lists the definitions in force for a tenant, from the control topic."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
@@ -8,7 +8,7 @@ import msgspec
 from query_api.domain.cursor import decode_cursor, encode_cursor
 from query_api.domain.keys import view
 from query_api.surfaces.policy import Page
-from schemas.definitions import DefinitionKind, Definitions
+from schemas.definitions import DefinitionKind, Definitions, ExclusionGroup, Experiment, Flag, Metric, PriceList, User
 from schemas.position import Positions
 
 
@@ -35,9 +35,14 @@ def _all(definitions: Definitions, tenant: str, now_us: int) -> Iterator[tuple[_
         yield _Place("tenant", owner.id), msgspec.to_builtins(owner)
     for key in definitions.keys(tenant):
         yield _Place("key", key.id), msgspec.to_builtins(view(key, now_us))
-    for experiment in definitions.experiments(tenant):
-        yield _Place("experiment", experiment.id), msgspec.to_builtins(experiment)
-    for metric in definitions.metrics(tenant):
-        yield _Place("metric", metric.id), msgspec.to_builtins(metric)
-    for prices in definitions.price_lists(tenant):
-        yield _Place("price_list", prices.id), msgspec.to_builtins(prices)
+    plain: tuple[tuple[str, Iterable[Experiment | ExclusionGroup | Flag | Metric | PriceList | User]], ...] = (
+        ("user", definitions.users(tenant)),
+        ("experiment", definitions.experiments(tenant)),
+        ("exclusion_group", definitions.exclusion_groups(tenant)),
+        ("metric", definitions.metrics(tenant)),
+        ("flag", definitions.flags(tenant)),
+        ("price_list", definitions.price_lists(tenant)),
+    )
+    for kind, found in plain:
+        for each in found:
+            yield _Place(kind, each.id), msgspec.to_builtins(each)

@@ -9,10 +9,17 @@ import msgspec
 import yaml
 
 from infra.runtime.errors import InvalidArgument, ValidationFailed
+from query_api.control.audit import audited
 from query_api.control.store import ControlStore, Draft
+from query_api.domain.keys import COMMAND_LINE
+from query_api.domain.pinning import released
 from schemas.api_keys import hash_secret, make_key
 from schemas.definition_kinds import KINDS, TYPES, Definition, DefinitionKind, Experiment, Key, Tenant, convert_definition, encode_definition
+from schemas.flag import flag_id
+from schemas.user import user_id
 
+_KINDS = tuple(kind for kind in KINDS if kind != "pins")
+"""Pins are made with an experiment and never by hand."""
 Action = Literal["created", "updated", "unchanged", "deleted"]
 Document = Mapping[str, Any]
 
@@ -73,7 +80,10 @@ async def apply_documents(store: ControlStore, documents: Sequence[Any], *, defa
     changed = [plan for plan in plans.values() if plan.action != "unchanged"]
     if changed and not dry_run:
         drafts = [Draft(*plan.address, encode_definition(plan.after) if plan.after else None, plan.expected) for plan in changed]
-        for plan, version in zip(changed, await store.write(drafts), strict=True):
+        pins = [draft for plan in changed if isinstance(plan.before, Experiment) and plan.after is None for draft in released(plan.before).drafts]
+        audit = [audited(COMMAND_LINE, f"{plan.kind}.{plan.action}", plan.before, plan.after) for plan in changed]
+        versions = await store.write([*drafts, *pins], audit)
+        for plan, version in zip(changed, versions[: len(changed)], strict=True):
             plan.version = version
     return [plan.applied(dry_run) for plan in plans.values()]
 
@@ -120,9 +130,9 @@ class _Plan(msgspec.Struct):
 async def _plan(store: ControlStore, index: int, document: Document, default_tenant: str) -> _Plan:
     """Raises ValueError with the reason and the fix."""
     values = {str(name): _plain(value) for name, value in document.items() if name not in ("kind", "delete")}
-    kind = next((kind for kind in KINDS if kind == document.get("kind")), None)
+    kind = next((kind for kind in _KINDS if kind == document.get("kind")), None)
     if kind is None:
-        raise ValueError(f"kind: {document.get('kind')!r} is not a kind; use one of {', '.join(KINDS)}")
+        raise ValueError(f"kind: {document.get('kind')!r} is not a kind; use one of {', '.join(_KINDS)}")
     allowed = TYPES[kind].__struct_encode_fields__
     for name in values:
         if name not in allowed and not (kind == "price_list" and name == "id"):
@@ -139,6 +149,8 @@ async def _plan(store: ControlStore, index: int, document: Document, default_ten
     if isinstance(before, Key):
         # What a document does not say about a key stays, above all that it was revoked.
         values = {**{field: getattr(before, field) for field in ("sha256", "prefix", "revoked_at")}, **values}
+    elif isinstance(before, Experiment):
+        values.setdefault("pinned", before.pinned)
     elif kind == "key" and "sha256" not in values:
         text = make_key()
         values |= {"sha256": hash_secret(text), "prefix": text[:15]}
@@ -148,6 +160,10 @@ async def _plan(store: ControlStore, index: int, document: Document, default_ten
 
 def _fill(kind: DefinitionKind, values: dict[str, Any], default_tenant: str) -> None:
     """Fills in what may be left out. Raises ValueError for what may not."""
+    if kind == "flag" and isinstance(values.get("key"), str):
+        values.setdefault("id", flag_id(values["key"]))
+    if kind == "user" and isinstance(values.get("email"), str):
+        values.setdefault("id", user_id(values["email"]))
     if kind == "price_list":
         values.pop("id", None)
     elif not values.get("id"):
@@ -184,7 +200,21 @@ async def _dangling(store: ControlStore, plan: _Plan, plans: Mapping[tuple[str, 
         for record in await store.every("key"):
             if f'"{plan.after.sha256}"' in record.payload:
                 problems.append(f"sha256: key {record.id!r} has the same; every key needs a text of its own")
+    problems += await _taken(store, plan, plans)
     return problems
+
+
+async def _taken(store: ControlStore, plan: _Plan, plans: Mapping[tuple[str, str, str], _Plan]) -> list[str]:
+    """What only one definition of a tenant may have, and another one has: the key of a flag, the address of a user."""
+    name = {"flag": "key", "user": "email"}.get(plan.kind)
+    if name is None:
+        return []
+    stored = {record.id: msgspec.json.decode(record.payload, type=TYPES[plan.kind]) for record in await store.every(plan.kind, plan.tenant)}
+    planned = {other.id: other.after for other in plans.values() if (other.kind, other.tenant) == (plan.kind, plan.tenant)}
+    same = str.lower if plan.kind == "user" else str
+    wanted = same(getattr(plan.after, name))
+    others = [owner for owner, each in (stored | planned).items() if owner != plan.id and each is not None and same(getattr(each, name)) == wanted]
+    return [f"{name}: {plan.kind} {owner!r} has the same; choose another or leave `id` out" for owner in others]
 
 
 def _plain(value: Any) -> Any:

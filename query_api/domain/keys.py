@@ -10,10 +10,14 @@ import msgspec
 from infra.runtime.clock import Clock, SystemClock
 from infra.runtime.errors import InvalidArgument, NotFound
 from infra.runtime.settings import Settings
+from query_api.control.audit import Actor, audited
 from query_api.control.store import ControlStore, Draft
 from schemas.api_keys import PRESET_MIN_LENGTH, hash_secret, make_key, parse_key, preset_id
-from schemas.definition_kinds import Key, Role, Scope, Tenant, decode_definition, encode_definition
+from schemas.definition_kinds import Key, Role, Scope, Tenant, Tier, decode_definition, encode_definition
 from schemas.definitions import DEFAULT_PRICE_LIST
+
+COMMAND_LINE = Actor("", "command line")
+"""Who the audit log names for what an operator does beside the API."""
 
 KEY_FILE = "api_key"
 """Name of the file in the data folder that holds the first key."""
@@ -41,28 +45,49 @@ class KeyView(msgspec.Struct, frozen=True):
     """Whether it opens anything now."""
 
 
-def new_key(tenant: str, name: str, text: str, role: Role = "member", scopes: tuple[Scope, ...] = (), expires_at: datetime | None = None) -> Key:
+def new_key(
+    tenant: str,
+    name: str,
+    text: str,
+    role: Role = "member",
+    scopes: tuple[Scope, ...] = (),
+    expires_at: datetime | None = None,
+    *,
+    tier: Tier = "unlimited",
+    user: str = "",
+    created_at: datetime | None = None,
+) -> Key:
     """The stored form of a key text. Raises `msgspec.ValidationError` for values that do not fit."""
     parts = parse_key(text)
     key_id = parts.id if parts else preset_id(text)
     # The start of a text somebody chose may be a good part of the secret.
     prefix = f"ms_{parts.id}" if parts else ""
-    key = Key(tenant=tenant, id=key_id, name=name, sha256=hash_secret(text), prefix=prefix, role=role, scopes=scopes, expires_at=expires_at)
+    key = Key(
+        tenant=tenant, id=key_id, name=name, sha256=hash_secret(text), prefix=prefix, role=role, scopes=scopes, expires_at=expires_at,
+        tier=tier, user=user, created_at=created_at,
+    )  # fmt: skip
     return msgspec.json.decode(encode_definition(key), type=Key)
 
 
 async def create_key(
-    store: ControlStore, tenant: str, name: str, *, role: Role = "member", scopes: tuple[Scope, ...] = (), expires_at: datetime | None = None
+    store: ControlStore,
+    tenant: str,
+    name: str,
+    *,
+    role: Role = "member",
+    scopes: tuple[Scope, ...] = (),
+    expires_at: datetime | None = None,
+    clock: Clock | None = None,
 ) -> CreatedKey:
-    """Makes and stores a key. Raises `NotFound` when the tenant is not defined, `InvalidArgument` for a wrong value."""
+    """Makes and stores a key for a program. Raises `NotFound` when the tenant is not defined, `InvalidArgument` for a wrong value."""
     if await store.get("tenant", tenant, tenant) is None:
         raise NotFound(f"Tenant {tenant!r} is not defined; apply `kind: tenant, id: {tenant}` first.")
     text = make_key()
     try:
-        key = new_key(tenant, name, text, role, scopes, expires_at)
+        key = new_key(tenant, name, text, role, scopes, expires_at, created_at=_now(clock))
     except msgspec.ValidationError as error:
         raise InvalidArgument(f"The key cannot be made: {error}") from error
-    await store.put("key", tenant, key.id, encode_definition(key), expected=0)
+    await store.write([Draft("key", tenant, key.id, encode_definition(key), 0)], [audited(COMMAND_LINE, "key.created", None, key)])
     return CreatedKey(key, text)
 
 
@@ -80,8 +105,8 @@ async def revoke_key(store: ControlStore, tenant: str, key_id: str, clock: Clock
     now_us = (clock or SystemClock()).now_us()
     key = _key(record.payload)
     if key.revoked_at is None:
-        key = msgspec.structs.replace(key, revoked_at=datetime.fromtimestamp(now_us / 1_000_000, UTC))
-        await store.put("key", tenant, key_id, encode_definition(key), expected=record.version)
+        before, key = key, msgspec.structs.replace(key, revoked_at=_now(clock))
+        await store.write([Draft("key", tenant, key_id, encode_definition(key), record.version)], [audited(COMMAND_LINE, "key.revoked", before, key)])
     return view(key, now_us)
 
 
@@ -113,13 +138,17 @@ async def ensure_bootstrap(store: ControlStore, settings: Settings, clock: Clock
     known = keys.get(hash_secret(text)) if text else None
     if text and known is None and (preset or not keys):
         # The file first: a key in the store whose text nobody has would lock everybody out.
-        known = new_key(tenant, "bootstrap", text, role="admin")
+        known = new_key(tenant, "bootstrap", text, role="admin", created_at=_now(clock))
         _write(path, text)
         drafts.append(Draft("key", tenant, known.id, encode_definition(known)))
     elif preset and known is not None and known.valid_at(now_us) and _read(path) != preset:
         _write(path, preset)
     await store.write(drafts)
     return text if known is not None and known.valid_at(now_us) else None
+
+
+def _now(clock: Clock | None) -> datetime:
+    return datetime.fromtimestamp((clock or SystemClock()).now_us() / 1_000_000, UTC)
 
 
 def _key(payload: str) -> Key:

@@ -1,14 +1,14 @@
-"""Reads the updates topic from its end on, for ever, into the hub."""
+"""Reads the updates topic from its end on, for ever, for the hub or somebody else."""
 
 import asyncio
+from typing import Protocol
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from infra.runtime.clock import Clock
 from infra.runtime.partitions import partitions_of
-from query_api.live.hub import Hub
-from query_api.readers.window_state import from_update
+from query_api.readers.window_state import WindowState, from_update
 from schemas.avro import decode_update
 from schemas.topics import UPDATES
 
@@ -23,13 +23,30 @@ SLACK_US = 60_000_000
 """How far before the last sign of life a gap is taken to begin."""
 
 
-class UpdatesReader:
-    """One consumer without a group per process, so that every process sees every update. A consumer that fails is
-    replaced; whatever it may have missed is read from the tables by the clients."""
+class Receiver(Protocol):
+    """Who updates are read for. Nothing in it waits."""
 
-    def __init__(self, bootstrap: str, hub: Hub, clock: Clock) -> None:
+    updates: int
+    """Updates received."""
+    connected: bool
+    """Set by the reader: whether the topic is being read now."""
+
+    def publish(self, state: WindowState) -> None:
+        """Takes an update, in the order of the topic."""
+        ...
+
+    def lost(self, since_us: int) -> None:
+        """Whatever was computed since then may be missing."""
+        ...
+
+
+class UpdatesReader:
+    """One consumer without a group, so that every process sees every update. A consumer that fails is
+    replaced; whatever it may have missed is to be read from the tables."""
+
+    def __init__(self, bootstrap: str, receiver: Receiver, clock: Clock) -> None:
         self._bootstrap = bootstrap
-        self._hub = hub
+        self._receiver = receiver
         self._clock = clock
         self._alive_us: int | None = None
 
@@ -37,16 +54,16 @@ class UpdatesReader:
         """Until cancelled. Waits for no broker at the start."""
         pause = RETRY_FIRST_S
         while True:
-            before = self._hub.updates
+            before = self._receiver.updates
             try:
                 await self._read()
             except Exception as error:  # noqa: BLE001
                 # Whatever broke the consumer, a new one and a look at the tables heal it.
-                if self._hub.connected or self._alive_us is None:
+                if self._receiver.connected or self._alive_us is None:
                     _log.warning("updates cannot be read at the moment", problem=f"{type(error).__name__}: {error}")
                 self._alive_us = self._alive_us or self._clock.now_us()
-            self._hub.connected = False
-            pause = RETRY_FIRST_S if self._hub.updates > before else min(pause * 2, RETRY_MAX_S)
+            self._receiver.connected = False
+            pause = RETRY_FIRST_S if self._receiver.updates > before else min(pause * 2, RETRY_MAX_S)
             await asyncio.sleep(pause)
 
     async def _read(self) -> None:
@@ -62,8 +79,8 @@ class UpdatesReader:
             for partition in partitions:
                 await consumer.position(partition)
             if self._alive_us is not None:
-                self._hub.lost(self._alive_us - SLACK_US)
-            self._hub.connected = True
+                self._receiver.lost(self._alive_us - SLACK_US)
+            self._receiver.connected = True
             await self._follow(consumer, partitions)
         finally:
             await consumer.stop()
@@ -91,6 +108,6 @@ class UpdatesReader:
 
     def _hand_on(self, value: bytes) -> None:
         try:
-            self._hub.publish(from_update(decode_update(value)))
+            self._receiver.publish(from_update(decode_update(value)))
         except ValueError:
             _log.exception("update refused")

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from schemas.definition_kinds import to_us
+from schemas.fields import to_us
 
 _LATEST_US = 9_223_372_036_000_000
 """In 2262: the last instant that 64 bits of nanoseconds hold."""

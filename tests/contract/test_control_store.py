@@ -8,13 +8,17 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import DBAPIError
 
 from infra.runtime.errors import Conflict, InvalidArgument, Unavailable
 from query_api.control import migrate
+from query_api.control.audit import Actor, AuditFilter, add_entries, audited
 from query_api.control.leadership import Leadership
 from query_api.control.models import Base
 from query_api.control.store import ControlStore, Draft
+from schemas.definition_kinds import Key, Metric, encode_definition
 from tests.contract.postgres import postgres_url
+from tests.support import eventually
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
@@ -174,3 +178,59 @@ async def test_sqlite_keeps_what_was_committed(tmp_path: Path) -> None:
         values = [(await connection.exec_driver_sql(f"PRAGMA {name}")).scalar_one() for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")]
     await store.close()
     assert values == ["wal", 2, 1, 5_000]
+
+
+ACTOR = Actor("k1", "ci", "usr_1")
+
+
+async def test_a_change_and_its_audit_line_are_written_together_or_not_at_all(store: ControlStore) -> None:
+    before, after = Metric(tenant="audited", id="m", event_type="buy"), Metric(tenant="audited", id="m", event_type="pay")
+    created, updated = audited(ACTOR, "metric.created", None, before), audited(ACTOR, "metric.updated", before, after, {"p": 0.01})
+    await store.write([Draft("metric", "audited", "m", encode_definition(before), 0)], [created])
+    await store.write([Draft("metric", "audited", "m", encode_definition(after), 1)], [updated])
+    with pytest.raises(Conflict):
+        await store.write([Draft("metric", "audited", "m", encode_definition(before), 1)], [updated])
+    log = await store.audit_log("audited", AuditFilter())
+    assert log.total == 2 and [line.entry.action for line in log.records] == ["metric.updated", "metric.created"]
+    newest = log.records[0].entry
+    assert newest == updated and (newest.before, newest.after, newest.evidence) == ({"event_type": "buy"}, {"event_type": "pay"}, {"p": 0.01})
+    for wanted in (AuditFilter(kind="metric", id="m"), AuditFilter(actor="k1"), AuditFilter(actor="usr_1")):
+        assert (await store.audit_log("audited", wanted)).total == 2
+    for wanted in (AuditFilter(kind="flag"), AuditFilter(id="other"), AuditFilter(actor="k2")):
+        assert (await store.audit_log("audited", wanted)).total == 0
+    assert (await store.audit_log("audited", AuditFilter(action="metric.created"), 0, 1)).records[0].entry.action == "metric.created"
+    assert (await store.audit_log("other", AuditFilter())).total == 0
+
+
+async def test_the_audit_log_can_only_be_added_to(store: ControlStore) -> None:
+    await store.write([], [audited(ACTOR, "metric.created", None, Metric(tenant="kept", id="m", event_type="buy"))])
+    for statement in ("UPDATE audit_log SET action = 'x'", "DELETE FROM audit_log"):
+        with pytest.raises(DBAPIError, match="can only be added to"):
+            async with store.engine.begin() as connection:
+                await connection.execute(text(statement))
+    assert (await store.audit_log("kept", AuditFilter())).records[0].entry.action == "metric.created"
+
+
+async def test_lines_appear_in_the_order_of_their_numbers(database: str, store: ControlStore) -> None:
+    if not database.startswith("postgresql"):
+        pytest.skip("SQLite has one writer at a time")
+    metric = Metric(tenant="ordered", id="m", event_type="buy")
+    async with store.engine.connect() as slow:
+        async with slow.begin():
+            await add_entries(slow, [audited(ACTOR, "metric.slow", None, metric)], 1)
+            fast = asyncio.create_task(store.write([], [audited(ACTOR, "metric.fast", None, metric)]))
+
+            async def waits() -> bool:
+                async with store.engine.connect() as watcher:
+                    query = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+                    return bool((await watcher.execute(query)).scalar_one() == 1)
+
+            await eventually(waits)
+        await fast
+    assert [line.entry.action for line in (await store.audit_log("ordered", AuditFilter())).records] == ["metric.fast", "metric.slow"]
+
+
+def test_an_audit_line_hides_secrets() -> None:
+    key = Key(tenant="t", id="k", name="k", sha256="a" * 64)
+    entry = audited(ACTOR, "key.created", None, key)
+    assert entry.after["sha256"] == "(hidden)" and key.sha256 not in repr(entry) and entry.before == {}

@@ -4,17 +4,25 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from infra.runtime.errors import Unavailable
+from infra.runtime.outbound import Outbound
 from infra.runtime.settings import Settings
 from query_api.access import Access
 from query_api.control.outbox import OutboxPublisher
 from query_api.control.store import ControlStore
 from query_api.control.topic import KafkaControlTopic
+from query_api.control.webhook_queue import WebhookQueue
+from query_api.control.webhooks import WebhookStore
 from query_api.domain.health import Probe, Probes
+from query_api.domain.pinning import Pinning
+from query_api.domain.stored import StoredDefinitions
+from query_api.domain.webhooks import Webhooks
 from query_api.freshness import Freshness
 from query_api.live.flow import Flow
 from query_api.live.hub import Hub
 from query_api.parts import Parts
 from query_api.readers.broker import Broker
+from query_api.readers.exposed_units import ExposedUnits
+from query_api.readers.key_usage import KeyUsage
 from query_api.readers.ledger import LedgerReader
 from query_api.readers.rows import Rows
 from query_api.readers.windows import WindowReader
@@ -79,17 +87,25 @@ def known_keys() -> Definitions:
     return definitions
 
 
-def make_parts(rows: Rows, *, definitions: Definitions | None = None, probes: Probes | None = None, settings: Settings | None = None) -> Parts:
-    """Parts over the given rows; the other stores are never asked."""
+def make_parts(
+    rows: Rows,
+    *,
+    definitions: Definitions | None = None,
+    probes: Probes | None = None,
+    settings: Settings | None = None,
+    control: ControlStore | None = None,
+) -> Parts:
+    """Parts over the given rows and, where one is given, a control store; what is not given is never asked."""
     chosen = settings or Settings()
     clock = HandClock()
-    known = definitions or known_keys()
+    known = known_keys() if definitions is None else definitions
     ledger = LedgerReader(rows)
-    store = ControlStore("sqlite+aiosqlite:///:memory:")
+    store = control or ControlStore("sqlite+aiosqlite:///:memory:")
 
     async def works() -> None:
         return None
 
+    outbox = OutboxPublisher(store, KafkaControlTopic("127.0.0.1:1", "control"))
     return Parts(
         settings=chosen,
         clock=clock,
@@ -102,5 +118,8 @@ def make_parts(rows: Rows, *, definitions: Definitions | None = None, probes: Pr
         flow=Flow(ledger, clock),
         probes=probes or Probes(Probe("clickhouse", works)),
         control=store,
-        outbox=OutboxPublisher(store, KafkaControlTopic("127.0.0.1:1", "control")),
+        outbox=outbox,
+        key_usage=KeyUsage("127.0.0.1:1"),
+        webhooks=Webhooks(WebhookStore(store.engine, clock), WebhookQueue(store.engine, clock), Outbound((), 1.0), clock),
+        pinning=Pinning(StoredDefinitions(store, known, clock, outbox.wake), ExposedUnits(rows), clock),
     )

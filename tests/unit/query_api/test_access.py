@@ -81,3 +81,15 @@ def test_a_forwarded_address_can_only_take_trust_away(peer: str | None, forwarde
 def test_every_forwarding_header_counts() -> None:
     raw = [(b"x-forwarded-for", b"127.0.0.1"), (b"x-forwarded-for", b"203.0.113.9")]
     assert not from_loopback(HTTPConnection({"type": "http", "headers": raw, "client": ("127.0.0.1", 1)}))
+
+
+def test_a_permission_comes_with_who_calls() -> None:
+    caller = access().allowed(request("192.0.2.1", api_key=READ_KEY), "results:read", keyless=False)
+    assert (caller.tenant, caller.key_id, caller.role, caller.user, caller.actor) == ("default", "k0", "read", "", ("k0", "k", ""))
+    with pytest.raises(Forbidden, match="flags:write, which the roles admin, developer have; this API key has the role read$") as refused:
+        access().allowed(request("192.0.2.1", api_key=READ_KEY), "flags:write", keyless=False)
+    assert refused.value.details == {"permission": "flags:write", "roles": ["admin", "developer"]}
+    with pytest.raises(Unauthenticated):
+        access().allowed(request(), "results:read", keyless=False)
+    with pytest.raises(Forbidden):
+        access().allowed(request(), "events:write", keyless=True)

@@ -7,6 +7,7 @@ import pytest
 
 from infra.runtime.clock import SystemClock
 from infra.runtime.errors import InvalidArgument, ValidationFailed
+from query_api.control.audit import AuditFilter
 from query_api.control.store import ControlStore
 from query_api.domain.definitions import Applied, apply_documents, parse_documents
 from query_api.domain.keys import revoke_key
@@ -71,6 +72,9 @@ async def test_a_document_is_applied_and_applying_it_again_changes_nothing(store
         ("price_list", "house@1", "created", 1),
     ]
     assert {each.action for each in await run(store, DOCUMENT)} == {"unchanged"} and await store.waiting() == 5
+    log = (await store.audit_log("shop", AuditFilter())).records
+    assert {line.entry.action for line in log} == {f"{kind}.created" for kind in ("tenant", "experiment", "metric", "price_list")} and len(log) == 5
+    assert {line.entry.actor.key_name for line in log} == {"command line"}
     definitions = Definitions()
     for waiting in await store.unpublished():
         assert definitions.apply(waiting.record)
@@ -135,3 +139,27 @@ async def test_every_error_is_reported_with_its_place_and_fix(store: ControlStor
 def test_what_is_no_document_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgument):
         parse_documents(text)
+
+
+async def test_a_flag_key_and_an_address_belong_to_one_definition(store: ControlStore) -> None:
+    both = "variations: [{id: a, key: 'on', value: 1}, {id: b, key: 'off', value: 0}]"
+    await run(
+        store,
+        f"""
+- {{kind: tenant, id: default}}
+- {{kind: flag, key: dark, {both}}}
+- {{kind: flag, key: Dark, {both}}}
+- {{kind: user, email: Ada@example.com, name: Ada, role: admin}}
+""",
+    )
+    errors = await refused(
+        store,
+        f"""
+- {{kind: flag, id: mine, key: dark, {both}}}
+- {{kind: flag, id: one, key: twice, {both}}}
+- {{kind: flag, id: two, key: twice, {both}}}
+- {{kind: user, id: ada, email: ada@example.com, name: Ada, role: admin}}
+""",
+    )
+    assert [error.partition(";")[0].partition(":")[0] for error in errors] == ["[0] flag mine", "[1] flag one", "[2] flag two", "[3] user ada"]
+    assert "key: flag 'flag_" in errors[0] and "email: user 'usr_" in errors[3]

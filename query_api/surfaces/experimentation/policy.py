@@ -1,0 +1,63 @@
+"""How the experimentation surface answers: `{"data", "meta"}`, numbered pages, upper-case error codes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.responses import Response
+
+import schemas.surfaces
+from infra.runtime.errors import MillstreamError, ValidationFailed
+from query_api.surfaces.policy import FieldFault, Page, Paging, Policy, error_headers, json_response
+
+_DESCRIPTION = """
+Experiments, feature flags, assignments and events. Also served at the root of port 8000.
+
+* **Key**: `Authorization: Bearer KEY`; `api-key: KEY` and `X-API-Key: KEY` work too.
+* **Answers**: `{"data": ..., "meta": {...}}`; lists say `total`, `page`, `limit` and `pages` in `meta`.
+* **Errors**: `{"error": {"code", "message", "details"}}`; `code` is stable.
+"""
+
+
+def _envelope(page: Page) -> dict[str, Any]:
+    return {"data": list(page.items), "meta": {}}
+
+
+def _render_error(error: MillstreamError) -> Response:
+    code = schemas.surfaces.EXPERIMENTATION.codes.get(error.code, error.code)
+    body = {"error": {"code": code, "message": error.message, "details": error.details}}
+    return json_response(body, status=error.kind.http, headers=error_headers(error))
+
+
+def _render_faults(faults: Sequence[FieldFault]) -> Response:
+    fields = [{"field": ".".join(str(part) for part in fault.location), "message": fault.message, "type": fault.type} for fault in faults]
+    summary = "; ".join(f"{field['field']}: {field['message']}" for field in fields)
+    return _render_error(ValidationFailed(summary or "a field is wrong", details={"fields": fields}))
+
+
+_ERROR_SCHEMA = {
+    "application/json": {
+        "schema": {
+            "type": "object",
+            "required": ["error"],
+            "properties": {
+                "error": {
+                    "type": "object",
+                    "required": ["code", "message", "details"],
+                    "properties": {"code": {"type": "string"}, "message": {"type": "string"}, "details": {"type": "object"}},
+                }
+            },
+        }
+    }
+}
+
+EXPERIMENTATION = Policy(
+    surface=schemas.surfaces.EXPERIMENTATION,
+    title="Millstream experimentation",
+    description=_DESCRIPTION,
+    paging=Paging(default=20, maximum=100),
+    envelope=_envelope,
+    render_error=_render_error,
+    render_faults=_render_faults,
+    error_schema=_ERROR_SCHEMA,
+    base="/api/v1",
+)
