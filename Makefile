@@ -30,8 +30,16 @@ lint: $(MILLSTREAM) ## Check style, types and layers.
 	$(BIN)/lint-imports --no-cache
 
 .PHONY: test
-test: lint ## Run every check and every test on the embedded parts; TESTS=path runs some.
+test: lint tools ## Run every check and every test on the embedded parts; TESTS=path runs some.
 	$(BIN)/python -m pytest $(TESTS)
+
+.PHONY: tools
+tools: ## Install what the tests use beside Python, where this machine allows it.
+	@sh tests/tools.sh
+
+.PHONY: nightly
+nightly: $(MILLSTREAM) ## Make a thousand requests to each operation from its OpenAPI document, instead of the fifty of `make test`.
+	FUZZ_EXAMPLES=1000 $(BIN)/python -m pytest --timeout 3600 tests/flow/test_openapi_experimentation.py
 
 .PHONY: bench
 bench: $(MILLSTREAM) ## Measure the speed; JSON=file also writes the figures, NAME="a b" measures some.
@@ -47,7 +55,7 @@ lock: $(MILLSTREAM) ## Resolve pyproject.toml anew into requirements.lock; needs
 
 .PHONY: clean
 clean: ## Remove the environment and caches; the data folder stays.
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-gbstats .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(MILLSTREAM): $(STAMP) pyproject.toml
 	@$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "millstream.pth").write_text(str(pathlib.Path.cwd()) + "\n")'

@@ -20,7 +20,7 @@ def ingest() -> None:
     settings = Settings()
     configure_logging(settings, "ingest")
     stop = start_telemetry(settings, "millstream-ingest")
-    doors = sorted({path for surface in SURFACES for path in surface.doors})
+    doors = sorted({request.split(" ")[1] for surface in SURFACES for request in surface.doors})
     try:
         uvloop.run(run_ingest(settings, traced_ingest(doors)))
     finally:

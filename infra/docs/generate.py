@@ -12,6 +12,7 @@ from infra.runtime.errors import KINDS
 from infra.runtime.metric_names import METRICS
 from infra.runtime.settings import Settings
 from schemas.lineage import AGENTS, READERS, SERVICES, UNREAD, lineage
+from schemas.permissions import MEANINGS, ROLE_PERMISSIONS
 from schemas.tables.catalog import TABLES
 from schemas.topics import TOPICS
 
@@ -57,6 +58,20 @@ def errors_page() -> str:
     return _page(lines + _table(("code", "HTTP", "gRPC", "WebSocket close", "retryable", "meaning"), rows))
 
 
+def permissions_page() -> str:
+    """Every permission with the roles that have it."""
+    lines = [
+        "# Permissions",
+        "",
+        "A user has the role admin, analyst, developer or viewer; a program's key has one of these or member, ingest or read.",
+        "Scopes of a key, where it has any, stand in place of its role: `admin`, `ingest` and `read` allow what the role of that name may do.",
+        "A request without the permission it needs answers 403 and names the roles that have it. Declared in `schemas/permissions.py`.",
+        "",
+    ]
+    rows = [(f"`{name}`", *("yes" if name in held else "" for held in ROLE_PERMISSIONS.values()), meaning) for name, meaning in MEANINGS.items()]
+    return _page(lines + _table(("permission", *ROLE_PERMISSIONS, "meaning"), rows))
+
+
 def topics_page() -> str:
     """Every topic with who fills and who empties it."""
     into = {topic.name: [p.name for p in (*AGENTS, *SERVICES) if topic in p.publishes] for topic in TOPICS}
@@ -91,6 +106,7 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "settings.md": settings_page,
     "metrics.md": metrics_page,
     "errors.md": errors_page,
+    "permissions.md": permissions_page,
     "cli.md": command_line,
     "topics.md": topics_page,
     "tables.md": tables_page,

@@ -70,6 +70,8 @@ def environment_of(settings: Settings) -> dict[str, str]:
         "MILLSTREAM_CLICKHOUSE_URL": settings.clickhouse.url,
         "MILLSTREAM_KAFKA_BOOTSTRAP": settings.kafka.bootstrap,
         "MILLSTREAM_QUERY_URL": settings.query.url,
+        # Everything is on one machine, and so, while somebody tries it, are the receivers.
+        "MILLSTREAM_WEBHOOKS_ALLOW_PRIVATE": settings.webhooks.allow_private or "127.0.0.0/8,::1/128",
         **ports,
     }
 

@@ -34,7 +34,8 @@ def config_of(topic: Topic, settings: KafkaSettings) -> dict[str, str]:
     """Broker configuration of a topic."""
     config = {"max.message.bytes": str(settings.max_message_bytes), "min.insync.replicas": str(settings.min_insync_replicas)}
     if topic.compacted:
-        return {**config, "cleanup.policy": "compact"}
+        # A segment is compacted only once it is closed, and a follower reads all of the open one when it starts.
+        return {**config, "cleanup.policy": "compact", "segment.ms": "3600000"}
     return {**config, "retention.ms": str(settings.retention_hours * 3_600_000)}
 
 

@@ -37,6 +37,7 @@ KINDS: dict[str, ErrorKind] = {
         ErrorKind("too_large", 413, 3, 4413, False, False, "The body or its number of items is over the limit."),
         ErrorKind("unsupported_media_type", 415, 3, 4415, False, False, "The content type or encoding is not one the door takes."),
         ErrorKind("validation_failed", 422, 3, 4422, False, False, "The request was understood, but a field is wrong."),
+        ErrorKind("rate_limited", 429, 8, 4429, True, False, "The key has used up its requests of the current window; try again after Retry-After."),
         ErrorKind("overloaded", 503, 14, 4429, True, False, "Too much is in flight; try again after Retry-After."),
         ErrorKind("unavailable", 503, 14, 4503, True, True, "A part the request needs cannot be reached; try again after Retry-After."),
         ErrorKind("not_visible_yet", 504, 4, 4504, True, False, "The awaited position did not become visible in time; the answer carries the watermark."),
@@ -95,6 +96,10 @@ class UnsupportedMediaType(MillstreamError):
 
 class ValidationFailed(MillstreamError):
     code = "validation_failed"
+
+
+class RateLimited(MillstreamError):
+    code = "rate_limited"
 
 
 class Overloaded(MillstreamError):

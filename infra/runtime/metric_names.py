@@ -30,6 +30,18 @@ METRICS = {
         MetricName("millstream_ingest_bytes_total", "counter", "ingest", "Body bytes after decompression, by door.", ("door",)),
         MetricName("millstream_ingest_in_flight_bytes", "gauge", "ingest", "Bytes of requests being worked on."),
         MetricName("millstream_ingest_items_total", "counter", "ingest", "Events, spans, points and records, by topic and outcome.", ("topic", "outcome")),
+        MetricName(
+            "millstream_ingest_rate_limited_total", "counter", "ingest", "Requests refused because a key had used up its rate, by surface.", ("surface",)
+        ),
+        MetricName(
+            "millstream_ingest_redis_failures_total",
+            "counter",
+            "ingest",
+            "Questions that Redis did not answer, so that the request went on without, by purpose.",
+            ("purpose",),
+        ),
+        MetricName("millstream_ingest_exposures_lost_total", "counter", "ingest", "Evaluations answered although their exposure could not be stored."),
+        MetricName("millstream_ingest_flag_streams", "gauge", "ingest", "Open streams of flag changes."),
         MetricName("millstream_streams_blocks_total", "counter", "streams", "Blocks that left a raw topic, by topic and outcome.", ("topic", "outcome")),
         MetricName("millstream_streams_rows_total", "counter", "streams", "Rows acknowledged by ClickHouse, by topic.", ("topic",)),
         MetricName("millstream_streams_insert_seconds", "histogram", "streams", "Time of one INSERT, by topic.", ("topic",)),

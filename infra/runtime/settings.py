@@ -5,6 +5,7 @@ of `Settings` itself), once, at start. `infra/docs/settings.md` is generated fro
 """
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -77,6 +78,13 @@ class IngestSettings(BaseSettings):
     max_future_s: int = Field(86_400, ge=0, description="Events further ahead of the clock than this are quarantined.")
     max_past_s: int = Field(10 * 366 * 86_400, ge=0, description="Events older than this are quarantined.")
     idempotency_ttl_s: int = Field(86_400, ge=1, description="How long an Idempotency-Key is remembered.")
+    redis_url: str = Field(
+        "", description="Redis that ingest processes share for rate limits and Idempotency-Keys, redis://HOST:PORT/DB; empty means each counts by itself."
+    )
+    unknown_experiments: Literal["accept", "refuse"] = Field(
+        "accept",
+        description="What becomes of events that name an experiment nobody defined: accept finds experiments from the data, refuse names the closest id.",
+    )
     kafka_door: bool = Field(True, description="Read otlp_spans, otlp_metrics and otlp_logs as the Collector's kafkaexporter writes them.")
 
 
@@ -87,6 +95,7 @@ class StreamSettings(BaseSettings):
 
     app_id: str = Field("millstream", description="Consumer group of the workers.")
     computations: bool = Field(True, description="Run the four computations beside the sinks; off for a worker that only stores.")
+    insert_width: int = Field(2, ge=1, description="Partitions of one topic whose blocks a worker inserts at the same time.")
     poison_attempts: int = Field(3, ge=1, description="Attempts on a block that ClickHouse refuses as malformed before it goes to the dead letters.")
     dead_letter_ratio: float = Field(0.05, gt=0, le=1, description="Share of dead letters among recent blocks beyond which the worker stops.")
     dead_letter_min: int = Field(20, ge=1, description="Recent blocks needed before the ratio is judged.")
@@ -94,6 +103,7 @@ class StreamSettings(BaseSettings):
     retry_max_s: float = Field(30.0, gt=0, description="Longest pause between attempts.")
     refresh_min_s: float = Field(0.1, ge=0, description="Shortest time between two refreshes of one subject.")
     refresh_duty: float = Field(0.1, gt=0, le=1, description="Largest share of time that the cumulative windows of one computation may take.")
+    guarded_duty: float = Field(0.5, gt=0, le=1, description="The same for the significance of running experiments that have guardrails.")
     window_duty: float = Field(0.05, gt=0, le=1, description="Largest share of time that the other windows of one computation may take together.")
 
 
@@ -106,6 +116,19 @@ class QuerySettings(BaseSettings):
     wait_timeout_s: float = Field(10.0, gt=0, description="Longest time a read waits for a position unless the request says otherwise.")
     live_queue: int = Field(256, ge=1, description="Updates a live client may lag before states are coalesced.")
     live_heartbeat_s: float = Field(15.0, gt=0, description="Seconds between heartbeats on a live connection.")
+
+
+class WebhookSettings(BaseSettings):
+    """Webhooks: where they may go and how long a receiver has."""
+
+    model_config = _section("webhooks")
+
+    allow_private: str = Field(
+        "", description="Networks that webhooks may reach although they are not public, comma separated (`10.1.0.0/16`); empty allows none."
+    )
+    timeout_s: float = Field(15.0, gt=0, description="How long a receiver has to answer; later counts as a failed attempt.")
+    poll_s: float = Field(0.3, gt=0, description="How often the dispatcher looks for changes and for deliveries that are due.")
+    keep_days: int = Field(30, ge=1, description="Days that the log keeps deliveries that ended.")
 
 
 class PortSettings(BaseSettings):
@@ -143,6 +166,7 @@ class Settings(BaseSettings):
     ingest: IngestSettings = Field(default_factory=IngestSettings)
     streams: StreamSettings = Field(default_factory=StreamSettings)
     query: QuerySettings = Field(default_factory=QuerySettings)
+    webhooks: WebhookSettings = Field(default_factory=WebhookSettings)
     port: PortSettings = Field(default_factory=PortSettings)
 
     @property

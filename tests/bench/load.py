@@ -29,6 +29,11 @@ def request(path: str, body: bytes, key: str, content_type: str = "application/j
     return head.encode() + body
 
 
+def get(path: str, key: str) -> bytes:
+    """One HTTP/1.1 GET, ready to be written; the path is percent-encoded already."""
+    return f"GET {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
+
+
 async def _read(reader: asyncio.StreamReader) -> tuple[int, str]:
     head = await reader.readuntil(b"\r\n\r\n")
     status, length, position = int(head[9:12]), 0, ""

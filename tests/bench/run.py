@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import events, freshness, memory, otlp, refresh
+from tests.bench import breaker, evaluation, events, freshness, memory, otlp, refresh
 from tests.bench.figures import Benchmark, Figures
 
 BENCHMARKS: dict[str, Benchmark] = {
@@ -18,6 +18,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     "single": events.events_single,
     "spans": otlp.spans,
     "metric_points": otlp.metric_points,
+    "evaluation": evaluation.evaluation,
+    "breaker": breaker.breaker,
     "freshness": freshness.freshness,
     "refresh": refresh.refresh,
     "memory": memory.memory,

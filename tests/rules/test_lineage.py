@@ -14,6 +14,8 @@ from infra.runtime.clock import SystemClock
 from infra.runtime.producer import Producer
 from infra.runtime.settings import Settings
 from query_api.surfaces.catalogue import SURFACES as QUERY_SURFACES
+from query_api.surfaces.experimentation import doors
+from query_api.surfaces.experimentation.policy import EXPERIMENTATION
 from schemas.definitions import Definitions
 from schemas.lineage import AGENTS, DOOR_TOPICS, READERS, SERVICES, SINKS, UNREAD, Program, lineage
 from schemas.surfaces import SURFACES
@@ -23,8 +25,8 @@ from tests.rules.source import ROOT, modules, texts
 
 _TABLE = re.compile(r"\b(?:FROM|JOIN|INTO)\s+([a-z_]+|\{\})", re.IGNORECASE)
 _KEYLESS = {"health", "lineage", "pages"}
-_ABOUT = {"GET /platform/v1/live"}
-"""Routes that describe and serve no data."""
+_ABOUT = {"GET /platform/v1/live", "GET /experimentation/api/v1/power"}
+"""Routes that describe or calculate, and serve no data."""
 
 
 def _edges(kind: str) -> Counter[tuple[str, str]]:
@@ -78,11 +80,16 @@ def test_declared_agents_are_the_registered_ones() -> None:
 
 
 def test_every_door_leads_to_a_topic() -> None:
-    assert {door for surface in SURFACES for door in surface.doors.values()} == set(DOOR_TOPICS)
+    assert {door for surface in SURFACES for door in (*surface.doors.values(), *surface.protocols.values())} == set(DOOR_TOPICS)
+
+
+_SHARED_SQL = "schemas.unit_metric_sql"
+"""Statements that several readers run: whoever imports them reads their tables."""
 
 
 def _tables_in(path: Path) -> set[str]:
-    return {name for _, text in texts(path) for name in _TABLE.findall(text) if name in BY_NAME}
+    read = [path, *([ROOT / "schemas" / "unit_metric_sql.py"] if _SHARED_SQL in path.read_text("utf-8") else [])]
+    return {name for each in read for _, text in texts(each) for name in _TABLE.findall(text) if name in BY_NAME}
 
 
 def _names_windows(path: Path) -> bool:
@@ -118,20 +125,20 @@ def test_the_computations_have_a_file_each() -> None:
             assert (ROOT / "streams" / f"{agent.name}.py").exists(), agent.name
 
 
-def _module_of(program: Program) -> Path:
-    folder = {"ingest": "ingest", "streams": "streams", "query": "query_api/control", "cli": "infra/cli"}[program.service]
-    return ROOT / folder / f"{program.name}.py"
+def _has_a_file(program: Program) -> bool:
+    folders = {"ingest": ["ingest"], "streams": ["streams"], "query": ["query_api/control", "query_api/domain"], "cli": ["infra/cli"]}[program.service]
+    return any((ROOT / folder / f"{program.name}.py").exists() for folder in folders)
 
 
 def test_programs_beside_the_agents_have_a_file_each() -> None:
-    assert not [program.name for program in SERVICES if not _module_of(program).exists()]
+    assert not [program.name for program in SERVICES if not _has_a_file(program)]
 
 
 def _routes() -> set[str]:
     found = set()
     for policy, routers in QUERY_SURFACES:
         for router in routers:
-            if set(router.tags) & _KEYLESS:
+            if set(router.tags) & _KEYLESS or router is doors.router:
                 continue
             for route in router.routes:
                 if isinstance(route, APIRoute) and route.include_in_schema and not set(route.tags) & _KEYLESS:
@@ -139,6 +146,13 @@ def _routes() -> set[str]:
                 elif isinstance(route, APIWebSocketRoute):
                     found.add(f"WS {policy.prefix}{policy.base}{route.path}")
     return found
+
+
+def test_described_doors_are_the_doors() -> None:
+    described = {
+        f"{method} {EXPERIMENTATION.base}{route.path}" for route in doors.router.routes if isinstance(route, APIRoute) for method in route.methods or ()
+    }
+    assert described == set(EXPERIMENTATION.surface.doors)
 
 
 def test_paths_are_the_routes_of_the_query_service() -> None:

@@ -1,0 +1,45 @@
+"""Keys of a tier, for tests of rate limits."""
+
+import asyncio
+import uuid
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+import httpx
+
+from schemas.api_keys import hash_secret
+from tests.flow.stack import LiveStack
+from tests.support import eventually
+
+
+async def key_of(live: LiveStack, tier: str, url: str = "", role: str = "member") -> dict[str, str]:
+    """Headers with a new key of the tier, once ingest at `url` and the query service know it."""
+    text = f"tiered-key-{uuid.uuid4().hex}"
+    key = {"kind": "key", "id": f"k-{uuid.uuid4().hex[:10]}", "name": f"{tier} key", "sha256": hash_secret(text), "tier": tier, "role": role}
+    await asyncio.to_thread(live.define, key)
+    headers = {"Authorization": f"Bearer {text}"}
+    async with httpx.AsyncClient(base_url=url or live.main_url, headers=headers, timeout=30) as client:
+
+        async def known() -> bool:
+            # Of another surface, so that it is not counted: a door of ingest and a path that goes on to the query service.
+            answers = await client.post("/crucible/api/v1/telemetry/events", json={}), await client.get("/platform/v1/windows/significance")
+            return all(answer.status_code != 401 for answer in answers)
+
+        await eventually(known)
+    return headers
+
+
+async def until_refused(ask: Callable[[], Awaitable[httpx.Response]], side_by_side: int) -> tuple[list[httpx.Response], httpx.Response]:
+    """Requests in bursts until one was refused, but at most ten bursts: every answer, and the first that was refused."""
+    answers: list[httpx.Response] = []
+    for _ in range(10):
+        answers += await asyncio.gather(*(ask() for _ in range(side_by_side)))
+        refused = [answer for answer in answers if answer.status_code == 429]
+        if refused:
+            return answers, refused[0]
+    raise AssertionError("no request was refused")
+
+
+def passed_per_window(answers: list[httpx.Response]) -> Counter[str]:
+    """How many requests passed, by the end of the window they say they were counted in."""
+    return Counter(answer.headers["x-ratelimit-reset"] for answer in answers if answer.status_code != 429)
