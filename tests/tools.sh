@@ -1,21 +1,17 @@
 #!/bin/sh
-# What the tests use beside Python: a PostgreSQL and a Redis server from Debian, and the OpenFeature SDKs from npm.
+# What the tests use beside Python: a PostgreSQL server from Debian, and the OpenFeature SDKs from npm.
 # Each is installed once where this machine allows it; the tests that miss one say so and are skipped.
 set -u
 cd "$(dirname "$0")/.."
 
-missing=""
-[ -n "$(command -v initdb)$(ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null)" ] || missing="$missing postgresql"
-[ -n "$(command -v redis-server)" ] || missing="$missing redis-server"
-if [ -n "$missing" ]; then
+if [ -z "$(command -v initdb)$(ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null)" ]; then
     if [ "$(id -u)" = 0 ] && [ -n "$(command -v apt-get)" ]; then
-        echo "Installing$missing from Debian for the tests that use them; this happens once."
+        echo "Installing PostgreSQL from Debian for the tests that use it; this happens once."
         export DEBIAN_FRONTEND=noninteractive
-        # shellcheck disable=SC2086
-        { apt-get update -qq && apt-get install -y -qq --no-install-recommends $missing; } >/dev/null 2>&1 \
-            || echo "They could not be installed: the tests that need$missing are skipped."
+        { apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql; } >/dev/null 2>&1 \
+            || echo "It could not be installed: the tests that need it are skipped."
     else
-        echo "The tests that need$missing are skipped; install with: sudo apt-get install$missing"
+        echo "The tests on PostgreSQL are skipped; install it with: sudo apt-get install postgresql"
     fi
 fi
 

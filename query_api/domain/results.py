@@ -19,6 +19,7 @@ from query_api.freshness import Freshness, Wait
 from query_api.readers.window_state import bounds
 from query_api.readers.windows import WindowFilter, WindowItem, WindowReader
 from schemas.definition_kinds import Experiment, Metric, Variant
+from schemas.definitions import Definitions
 from schemas.effective_experiment import default_metric
 from schemas.metric_arms import arms_from_rows
 from schemas.position import Positions, encode
@@ -44,8 +45,10 @@ class Series:
 class Results:
     """Reads results of experiments of one tenant."""
 
-    def __init__(self, stored: StoredDefinitions, windows: WindowReader, freshness: Freshness, clock: Clock, tenant: str) -> None:
+    def __init__(self, stored: StoredDefinitions, known: Definitions, windows: WindowReader, freshness: Freshness, clock: Clock, tenant: str) -> None:
+        """`known` are the definitions that the windows are computed by; `stored` says the state of the experiment as it is this moment."""
         self._stored = stored
+        self._definitions = known
         self._windows = windows
         self._freshness = freshness
         self._clock = clock
@@ -56,10 +59,10 @@ class Results:
 
         Raises NotFound when there is neither a definition nor an event, and what the freshness contract raises.
         """
-        defined = await self._stored.get(Experiment, self._tenant, name)
         for kind in ("assignments", "significance") if wait.wanted else ():
             await self._freshness.window(wait, kind, self._tenant, name, FED_BY[kind])
-        watermark = await self._freshness.watermark()
+        # Before the windows are read, so that they hold at least what it says.
+        watermark, defined = await asyncio.gather(self._freshness.watermark(), self._stored.get(Experiment, self._tenant, name))
         wanted = WindowFilter(subject=name, grain=Grain.ALL.value)
         found, assigned = await asyncio.gather(
             self._windows.page("significance", self._tenant, wanted, limit=MAX_ITEMS), self._windows.page("assignments", self._tenant, wanted, limit=MAX_ITEMS)
@@ -86,17 +89,21 @@ class Results:
             figures = orjson.loads(item.payload)
             items.setdefault(figures["metric"], {})[figures["variant"]] = figures
         names = list(experiment.metrics) or sorted(items)
-        known = await asyncio.gather(*(self._stored.get(Metric, self._tenant, name) for name in names))
         variants = [variant.name for variant in experiment.variants]
         metrics = []
-        for name, each in zip(names, known, strict=True):
-            metric = each.definition if each else default_metric(self._tenant, name)
+        for name in names:
+            metric = self._definitions.metric(self._tenant, name) or await self._metric(name)
             there = items.get(name, {})
             if variants:
                 absent = arms_from_rows(metric, (), variants)
                 complete = {variant: there.get(variant) or absent.figures(experiment.control, variant, experiment.alpha) for variant in variants}
                 metrics.append(MetricFigures(metric, experiment.control, complete))
         return metrics
+
+    async def _metric(self, name: str) -> Metric:
+        """A metric that is not known yet, or that nobody defined."""
+        found = await self._stored.get(Metric, self._tenant, name)
+        return found.definition if found else default_metric(self._tenant, name)
 
     async def _series(self, experiment: Experiment, metrics: Sequence[MetricFigures], series: Series) -> dict[str, Any]:
         per_window = max(1, len(metrics) * len(experiment.variants))

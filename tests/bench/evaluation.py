@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import httpx
 import msgspec
+import uvloop
 
 from query_api.control.store import ControlStore, Draft
 from schemas.definition_kinds import Definition, Experiment, Guardrail, Variant, encode_definition, kind_of
@@ -111,7 +112,7 @@ def evaluation() -> Figures:
     rnd = random.Random(5)
     attributes = contexts(2_000)
     with running() as stack:
-        asyncio.run(define(stack, [*experiments(), *flags()]))
+        uvloop.run(define(stack, [*experiments(), *flags()]))
 
         def user() -> str:
             return f"user_{rnd.randrange(USERS)}"
@@ -131,13 +132,15 @@ def evaluation() -> Figures:
         figures: Figures = {}
         given = f"{CONNECTIONS} connections, {FLAGS:,} flags and {EXPERIMENTS:,} experiments, {USERS:,} users, exposures recorded, load generator on the same machine"
         for name, requests in (("flag_evaluations", evaluations), ("ofrep_evaluations", ofrep), ("assignments", assignments)):
-            asyncio.run(load.run("127.0.0.1", stack.ports["experimentation"], requests, WARM_UP, CONNECTIONS))
+            uvloop.run(load.run("127.0.0.1", stack.ports["experimentation"], requests, WARM_UP, CONNECTIONS))
             before = stack.cpu_seconds()
-            outcome = asyncio.run(load.run("127.0.0.1", stack.ports["experimentation"], requests, REQUESTS, CONNECTIONS))
+            outcome = uvloop.run(load.run("127.0.0.1", stack.ports["experimentation"], requests, REQUESTS, CONNECTIONS))
             used = {part: (seconds - before.get(part, 0.0)) / REQUESTS * 1e6 for part, seconds in stack.cpu_seconds().items()}
             figures |= _figures(name, outcome, f"{given}; CPU per request {', '.join(f'{part} {cost:.0f} us' for part, cost in used.items())}")
-        waited = asyncio.run(_changes(stack))
+        waited = uvloop.run(_changes(stack))
     conditions = f"{len(waited)} toggles of a flag, from the acknowledged PATCH to the first evaluation that sees it, asked every 2 ms"
     for label, share in (("p50", 0.5), ("p95", 0.95)):
-        figures[f"definition_change_{label}"] = Figure(waited[int(share * (len(waited) - 1))] * 1e3, "ms", "2 s", waited[int(share * (len(waited) - 1))] / 2, conditions)
+        figures[f"definition_change_{label}"] = Figure(
+            waited[int(share * (len(waited) - 1))] * 1e3, "ms", "2 s", waited[int(share * (len(waited) - 1))] / 2, conditions
+        )
     return figures

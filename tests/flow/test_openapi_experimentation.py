@@ -49,12 +49,20 @@ document = schemathesis.openapi.from_dict(_document(), config=config)
 
 @pytest.fixture(scope="module")
 def address(live: LiveStack) -> str:
-    """Of the surface, once it knows a tenant and a key of our own."""
+    """Of the surface, once it knows a tenant of our own and what is in it."""
     url = live.url("experimentation")
-    live.define({"kind": "tenant", "id": TENANT}, {"kind": "key", "id": "fuzz", "tenant": TENANT, "sha256": hash_secret(KEY), "role": "admin"})
+    variants = [{"id": f"var_{name}", "name": name} for name in ("control", "treatment")]
+    variations = [{"id": f"var_{key}", "key": key, "value": key == "on"} for key in ("on", "off")]
+    live.define(
+        {"kind": "tenant", "id": TENANT},
+        {"kind": "key", "id": "fuzz", "tenant": TENANT, "sha256": hash_secret(KEY), "role": "admin"},
+        # What the examples of the document ask for.
+        {"kind": "experiment", "id": "exp_12345", "tenant": TENANT, "variants": variants},
+        {"kind": "flag", "key": "new_checkout_flow", "tenant": TENANT, "enabled": True, "variations": variations},
+    )
     headers = {"Authorization": f"Bearer {KEY}"}
-    for path in ("/api/v1/users", "/api/v1/feature-flags/evaluate?key=a&user_id=b"):
-        eventually_sync(lambda path=path: httpx.get(url + path, headers=headers).status_code in (200, 404))  # type: ignore[misc]
+    for path in ("/api/v1/users", "/api/v1/feature-flags/evaluate?key=new_checkout_flow&user_id=a", "/api/v1/assignments?experiment_id=exp_12345&user_id=a"):
+        eventually_sync(lambda path=path: httpx.get(url + path, headers=headers).status_code == 200)  # type: ignore[misc]
     return url
 
 

@@ -45,6 +45,9 @@ class Evaluation(BaseModel):
     value: Any = Field(examples=[True])
     rule_id: str | None = Field(description="The rule that decided; null when none did.", examples=["rule_789"])
     reason: str = Field(description="Why: as OpenFeature names it.", examples=["TARGETING_MATCH"])
+    experiment_id: str | None = Field(description="The experiment that decided; null when none did.")
+    variant: str | None = Field(description="The variant the unit has in it.")
+    recorded: bool = Field(description="Whether an exposure was stored.")
 
 
 class EvaluationAnswer(BaseModel):
@@ -56,14 +59,13 @@ class EvaluationAnswer(BaseModel):
 class Assignment(BaseModel):
     """The variant of a unit."""
 
-    model_config = ConfigDict(extra="allow")
-
     experiment_id: str = Field(examples=["exp_12345"])
     user_id: str = Field(examples=["user_789"])
     variant: str | None = Field(description="Null when the unit takes no part.", examples=["treatment"])
     variant_id: str | None = Field(examples=["var_b456"])
     timestamp: datetime = Field(description="When the unit was asked for.")
     reason: str = Field(description="Why this variant, or why none.", examples=["SPLIT"])
+    recorded: bool = Field(description="Whether an exposure was stored.")
 
 
 class AssignmentAnswer(BaseModel):
@@ -139,7 +141,7 @@ class StoredBatchAnswer(BaseModel):
     operation_id="evaluate_feature_flag",
     summary="Evaluate a feature flag for a unit",
     tags=["feature flags"],
-    responses=error_responses(EXPERIMENTATION, *_ASK_ERRORS),
+    responses={200: {"headers": _POSITION}, **error_responses(EXPERIMENTATION, *_ASK_ERRORS)},
 )
 async def evaluate(
     caller: Annotated[Caller, Allowed("flags:evaluate")],
@@ -157,7 +159,7 @@ async def evaluate(
     operation_id="get_assignment",
     summary="Get the variant of a unit",
     tags=["assignments"],
-    responses=error_responses(EXPERIMENTATION, *_ASK_ERRORS, "unavailable"),
+    responses={200: {"headers": _POSITION}, **error_responses(EXPERIMENTATION, *_ASK_ERRORS, "unavailable")},
 )
 async def assignment(
     caller: Annotated[Caller, Allowed("assignments:read")],
