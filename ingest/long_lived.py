@@ -22,4 +22,3 @@ def spare_long_lived(definitions: Definitions) -> None:
             settle()
 
     definitions.on_change(changed)
-

@@ -90,7 +90,8 @@ class Breaker(Receiver):
             await self._leadership.release()
 
     async def _lead(self, read: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self._announced = None
+        # Another process may have led in between.
+        self._announced, self.connected = None, False
         reader = asyncio.create_task(read())
         try:
             # Only once updates arrive, so that nothing falls between what is stored and what is told.

@@ -55,17 +55,18 @@ class Results:
         self._tenant = tenant
 
     async def read(self, name: str, wait: Wait, *, bayesian: bool = False, series: Series | None = None) -> tuple[dict[str, Any], Positions]:
-        """The results and what they cover at least. An experiment that nobody defined has results from its first event on.
+        """The results and what is stored at least; with a wait they include what was waited for. An experiment that nobody defined has results from its first event on.
 
         Raises NotFound when there is neither a definition nor an event, and what the freshness contract raises.
         """
         for kind in ("assignments", "significance") if wait.wanted else ():
             await self._freshness.window(wait, kind, self._tenant, name, FED_BY[kind])
-        # Before the windows are read, so that they hold at least what it says.
-        watermark, defined = await asyncio.gather(self._freshness.watermark(), self._stored.get(Experiment, self._tenant, name))
         wanted = WindowFilter(subject=name, grain=Grain.ALL.value)
-        found, assigned = await asyncio.gather(
-            self._windows.page("significance", self._tenant, wanted, limit=MAX_ITEMS), self._windows.page("assignments", self._tenant, wanted, limit=MAX_ITEMS)
+        watermark, defined, found, assigned = await asyncio.gather(
+            self._freshness.watermark(),
+            self._stored.get(Experiment, self._tenant, name),
+            self._windows.page("significance", self._tenant, wanted, limit=MAX_ITEMS),
+            self._windows.page("assignments", self._tenant, wanted, limit=MAX_ITEMS),
         )
         if defined is None and not found and not assigned:
             raise NotFound(f"there is no experiment {name!r}, and no event names it")

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from infra.runtime.errors import MillstreamError
+from infra.runtime.errors import MillstreamError, ValidationFailed
 from schemas.position import Positions, encode
 from schemas.surfaces import Surface
 
@@ -48,6 +48,13 @@ class FieldFault:
     message: str
     type: str
     """Stable name of the rule that was broken."""
+
+
+def named_faults(faults: Sequence[FieldFault]) -> ValidationFailed:
+    """One error that names every wrong field."""
+    fields = [{"field": ".".join(str(part) for part in fault.location), "message": fault.message, "type": fault.type} for fault in faults]
+    summary = "; ".join(f"{field['field']}: {field['message']}" for field in fields)
+    return ValidationFailed(summary or "a field is wrong", details={"fields": fields})
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ TENANT_WIDE = "*"
 """Subject of agents that refresh a tenant as a whole."""
 
 
-
 def ending_windows(kind: str) -> str:
     """The kind under which an agent that brings its other windows up to date after the cumulative ones says how far those are."""
     return f"{kind}/windows"

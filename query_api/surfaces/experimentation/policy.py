@@ -6,8 +6,8 @@ from typing import Any
 from starlette.responses import Response
 
 import schemas.surfaces
-from infra.runtime.errors import MillstreamError, ValidationFailed
-from query_api.surfaces.policy import FieldFault, Page, Paging, Policy, error_headers, json_response
+from infra.runtime.errors import MillstreamError
+from query_api.surfaces.policy import FieldFault, Page, Paging, Policy, error_headers, json_response, named_faults
 
 _DESCRIPTION = """
 Experiments, feature flags, assignments and events. Also served at the root of port 8000.
@@ -29,9 +29,7 @@ def _render_error(error: MillstreamError) -> Response:
 
 
 def _render_faults(faults: Sequence[FieldFault]) -> Response:
-    fields = [{"field": ".".join(str(part) for part in fault.location), "message": fault.message, "type": fault.type} for fault in faults]
-    summary = "; ".join(f"{field['field']}: {field['message']}" for field in fields)
-    return _render_error(ValidationFailed(summary or "a field is wrong", details={"fields": fields}))
+    return _render_error(named_faults(faults))
 
 
 _ERROR_SCHEMA = {
