@@ -3,8 +3,9 @@
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
-from infra.runtime.errors import InvalidArgument, TooLarge
+from infra.runtime.errors import InvalidArgument, TooLarge, ValidationFailed
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -35,6 +36,15 @@ class DoorRequest:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         client = scope.get("client") or ("", 0)
         return cls(path, headers, str(client[0]), receive, scope.get("query_string", b""))
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The parameters of the query string by name; the last one of a name wins. Raises ValidationFailed when they are no text."""
+        try:
+            pairs = (pair.partition(b"=") for pair in self.query.split(b"&"))
+            return {_unquoted(name): _unquoted(value) for name, _, value in pairs}
+        except UnicodeDecodeError as error:
+            raise ValidationFailed("The query string is not percent-encoded UTF-8.") from error
 
     @property
     def media_type(self) -> str:
@@ -69,6 +79,10 @@ class DoorRequest:
                 chunks.append(chunk)
                 return b"".join(chunks)
             chunks.append(chunk)
+
+
+def _unquoted(text: bytes) -> str:
+    return (unquote_to_bytes(text.replace(b"+", b" ")) if b"%" in text or b"+" in text else text).decode()
 
 
 def raw_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

@@ -10,7 +10,6 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
-from urllib.parse import parse_qsl
 
 import msgspec
 import structlog
@@ -99,7 +98,7 @@ class Ofrep:
         caller.check_may_evaluate()
         await count(caller, more)
         if place == "/stream":
-            known = request.headers.get("last-event-id") or _parameter(request, "since")
+            known = request.headers.get("last-event-id") or request.parameters.get("since", "")
             await self._streams.serve(caller.tenant, caller.key_id, known, raw_headers(more), request.receive, send)
             return None
         with self._admission.reserve(max(request.content_length, 1_024)):
@@ -108,7 +107,7 @@ class Ofrep:
             return await self._one(request, caller, place.removeprefix("/evaluate/flags/"))
 
     def _caller(self, request: DoorRequest, place: str) -> Caller:
-        token = _parameter(request, "token") if place == "/stream" else ""
+        token = request.parameters.get("token", "") if place == "/stream" else ""
         if not token:
             return self._admission.identify(request.headers, request.client)
         key = key_of_token(self._definitions, token, self._clock.now_us())
@@ -136,7 +135,7 @@ class Ofrep:
             unit, context = await _asked(request)
         except _Refusal as refusal:
             return _json(400, refusal.body)
-        await self._catch_up(caller.tenant, _parameter(request, "flagConfigEtag"))
+        await self._catch_up(caller.tenant, request.parameters.get("flagConfigEtag", ""))
         version, now = self._evaluators.version(caller.tenant), self._clock.now_us()
         # The slot is part of it because a 304 brings no new address of the stream, whose token ends.
         rest = hashlib.blake2b(_encode_sorted((context, caller.key_id, prefix, slot(now))), digest_size=12).hexdigest()
@@ -229,7 +228,3 @@ def _cors(request: DoorRequest) -> dict[str, str]:
 
 def _etags(header: str) -> list[str]:
     return [tag.strip().removeprefix("W/") for tag in header.split(",")]
-
-
-def _parameter(request: DoorRequest, name: str) -> str:
-    return dict(parse_qsl(request.query.decode("latin-1"))).get(name, "") if request.query else ""
