@@ -11,6 +11,7 @@ from infra.runtime.clickhouse import ClickHouse
 from infra.runtime.clock import SystemClock
 from infra.runtime.producer import Producer
 from schemas.any_value import encode
+from schemas.avro import decode_update
 from schemas.tables.catalog import TABLES
 from streams.publish_windows import WindowWriter
 from tests.support import EmbeddedParts
@@ -28,6 +29,12 @@ class Updates:
 
     async def send(self, topic: str, value: bytes, **_: object) -> None:
         self.sent.append(value)
+
+    @property
+    def revisions(self) -> set[tuple[str, str, int, int]]:
+        """Subject, grain, start and revision of what was published, however often."""
+        updates = [decode_update(value) for value in self.sent]
+        return {(update.subject, update.grain, update.window_start_us, update.revision) for update in updates}
 
 
 class Telemetry:

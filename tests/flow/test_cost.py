@@ -122,13 +122,13 @@ async def test_late_data_repetition_and_recompute(parts: EmbeddedParts) -> None:
         for minute in minutes:
             await cost.refresh(SUBJECT, Batch(minutes={minute}))
         before = await place.windows("cost")
-        sent = len(place.updates.sent)
+        published = place.updates.revisions
         again = agent(place, defined((1, 0, 1.0), (2, T0 + 63, 3.0)))
         await cost.refresh(SUBJECT, Batch(minutes=set(minutes), redefined=True))
         await again.refresh(SUBJECT, Batch(minutes=set(minutes), redefined=True))
         await again.reprice(TENANT, 0, None)
         assert await place.windows("cost") == before
-        assert len(place.updates.sent) == sent
+        assert place.updates.revisions == published
         await place.spans(minutes[0], [call(99)])
         await again.refresh(SUBJECT, Batch(minutes={minutes[0]}))
         after = await place.windows("cost")

@@ -12,6 +12,7 @@ from query_api.access import Caller
 from query_api.dependencies import Allowed
 from query_api.errors import error_responses
 from query_api.surfaces.experimentation.policy import EXPERIMENTATION
+from schemas.assignment import AssignmentReason
 
 router = APIRouter()
 
@@ -31,6 +32,7 @@ Unit = Annotated[str, Query(min_length=1, max_length=512, description="Who is as
 Context = Annotated[
     str | None, Query(description="Attributes of the unit for targeting: a JSON object as text.", examples=['{"country":"US","user_type":"premium"}'])
 ]
+Record = Annotated[bool, Query(description="Whether an assignment counts as an exposure and is stored as one.")]
 IdempotencyKey = Annotated[
     str | None, Header(alias="Idempotency-Key", max_length=255, description="The same request with the same key is stored once and answered alike.")
 ]
@@ -64,7 +66,7 @@ class Assignment(BaseModel):
     variant: str | None = Field(description="Null when the unit takes no part.", examples=["treatment"])
     variant_id: str | None = Field(examples=["var_b456"])
     timestamp: datetime = Field(description="When the unit was asked for.")
-    reason: str = Field(description="Why this variant, or why none.", examples=["SPLIT"])
+    reason: AssignmentReason = Field(description="Why this variant, or why none.", examples=["assigned"])
     recorded: bool = Field(description="Whether an exposure was stored.")
 
 
@@ -148,6 +150,7 @@ async def evaluate(
     key: Annotated[str, Query(min_length=1, max_length=200, description="Key of the flag.", examples=["new_checkout_flow"])],
     user_id: Unit,
     context: Context = None,
+    record: Record = True,
 ) -> Response:
     """The first rule that matches decides, else the experiment of the flag, else the default rule. A unit gets the same answer each time."""
     raise _elsewhere()
@@ -166,8 +169,9 @@ async def assignment(
     experiment_id: Annotated[str, Query(min_length=1, max_length=200, description="Id of the experiment.", examples=["exp_12345"])],
     user_id: Unit,
     context: Context = None,
+    record: Record = True,
 ) -> Response:
-    """A unit gets the same variant each time, also when allocations change. Asking counts as an exposure."""
+    """A unit gets the same variant each time. Asking counts as an exposure, which is stored before the answer goes out unless Kafka is away."""
     raise _elsewhere()
 
 
