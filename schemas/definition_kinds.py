@@ -210,6 +210,8 @@ class Metric(msgspec.Struct, frozen=True, rename={"kind": "type"}):
     direction: Direction = "increase"
     """Which way is better."""
     description: str = ""
+    experiment: str = ""
+    """Id of the experiment it was made for; empty for a metric of the tenant, which every experiment that names none has."""
     use: MetricUse = "goal"
     quantile: Annotated[float, Meta(gt=0, lt=1)] = 0.5
     """Quantile only: which one."""

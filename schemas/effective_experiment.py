@@ -6,8 +6,8 @@ definition only replaces guesses by facts:
 - variants: those defined; else those seen in the data, with equal weights. Once defined, a variant seen but not
   defined is not part of the experiment.
 - control: the variant flagged, else the one named `control`, else the first by name.
-- metrics: those the experiment names and the tenant defines. Without names: every metric of the tenant whose events
-  were seen, and for each event type that no proportion covers a default proportion named like the event type.
+- metrics: those the experiment names and the tenant defines. Without names: every metric of the tenant, made for no
+  experiment in particular, whose events were seen, and for each event type that no proportion covers a default proportion named like the event type.
 """
 
 from collections.abc import Collection, Iterable
@@ -57,7 +57,7 @@ def resolve_experiment(
 
 
 def _default_metrics(tenant: str, by_id: dict[str, Metric], seen: set[str]) -> tuple[Metric, ...]:
-    chosen = {name: metric for name, metric in by_id.items() if metric.event_type in seen}
+    chosen = {name: metric for name, metric in by_id.items() if metric.event_type in seen and not metric.experiment}
     covered = {metric.event_type for metric in chosen.values() if metric.kind == "proportion"}
     for event_type in sorted(seen - covered - by_id.keys()):
         chosen[event_type] = default_metric(tenant, event_type)

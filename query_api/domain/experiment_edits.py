@@ -97,7 +97,7 @@ def _metrics(before: Experiment, own: Mapping[str, Metric], known: Mapping[str, 
         for name, label in (("name", "name"), ("event_type", "event_name")):
             if old is None and not each.get(name):
                 raise wrong_field(f"{path}.{label}: a new metric needs it")
-        values: dict[str, Any] = msgspec.to_builtins(old) if old else {"tenant": before.tenant, "id": new_id("met")}
+        values: dict[str, Any] = msgspec.to_builtins(old) if old else {"tenant": before.tenant, "id": new_id("met"), "experiment": before.id}
         if each.get("guardrail"):
             values["use"] = "guardrail"
         values |= {name: value for name, value in each.items() if name not in ("id", "guardrail")}

@@ -174,7 +174,7 @@ class Experiments:
         """New, changed and dropped metrics. A dropped one goes when it was defined with an experiment and no other one uses it.
 
         Raises `Conflict` for a change to a metric that another experiment uses too."""
-        dropped = [metrics[name] for name in before.metrics if name in metrics and name not in edit.metrics and name.startswith("met_")]
+        dropped = [metrics[name] for name in before.metrics if name in metrics and name not in edit.metrics and metrics[name].experiment]
         changed = [metric for metric in edit.metrics.values() if metrics.get(metric.id) != metric]
         users: dict[str, str] = {}
         if dropped or any(metric.id in metrics for metric in changed):

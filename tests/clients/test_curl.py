@@ -36,8 +36,8 @@ def key(header: str = "Authorization: Bearer") -> tuple[str, str]:
 
 
 def window(live: LiveStack, name: str, position: str) -> dict[str, Any]:
-    wait = f"X-Millstream-Wait-For: {position}"
-    status, _, body = curl(*key(), "-H", wait, f"{live.main_url}/platform/v1/windows/assignments?subject={name}&grain=all")
+    wait = ("-H", f"X-Millstream-Wait-For: {position}", "-H", "X-Millstream-Wait-Timeout: 60")
+    status, _, body = curl(*key(), *wait, f"{live.main_url}/platform/v1/windows/assignments?subject={name}&grain=all")
     assert status == 200, body
     return {item["item"]: item["figures"] for item in json.loads(body)["data"]}
 

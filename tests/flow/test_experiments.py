@@ -177,8 +177,12 @@ def test_exp_sorting_sort_order(client: httpx.Client) -> None:
         make(client, name=name, status="ACTIVE" if name == "sort a" else "DRAFT")
 
     def listed(**params: Any) -> list[dict[str, Any]]:
-        data: list[dict[str, Any]] = client.get(EXPERIMENTS, params={"limit": 100, **params}).json()["data"]
-        return data
+        found: list[dict[str, Any]] = []
+        while True:
+            answer = client.get(EXPERIMENTS, params={"limit": 100, "page": len(found) // 100 + 1, **params}).json()
+            found += answer["data"]
+            if len(found) >= answer["meta"]["total"] or not answer["data"]:
+                return found
 
     names = [each["name"].casefold() for each in listed(sort="name", order="asc")]
     assert names == sorted(names) and [each["name"].casefold() for each in listed(sort="name", order="desc")] == names[::-1]

@@ -207,3 +207,10 @@ def test_wrong_values_are_refused_with_the_reason(kind: str, payload: str, reaso
     known = next(each for each in KINDS if each == kind)
     with pytest.raises(msgspec.ValidationError, match=reason):
         decode_definition(known, payload)
+
+
+def test_a_metric_made_for_one_experiment_is_not_a_default_of_the_others() -> None:
+    own = Metric("acme", "met_1", "buy", experiment="first")
+    held = holding(own, Experiment("acme", "first", metrics=("met_1",)))
+    assert effective_experiment(held, "acme", "first", ["buy"], ["a", "b"]).metrics == (own,)
+    assert [metric.id for metric in effective_experiment(held, "acme", "second", ["buy"], ["a", "b"]).metrics] == ["buy"]
