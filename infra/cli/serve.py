@@ -21,8 +21,9 @@ def ingest() -> None:
     configure_logging(settings, "ingest")
     stop = start_telemetry(settings, "millstream-ingest")
     doors = sorted({request.split(" ")[1] for surface in SURFACES for request in surface.doors})
+    protocols = sorted({path for surface in SURFACES for path in surface.protocols})
     try:
-        uvloop.run(run_ingest(settings, traced_ingest(doors)))
+        uvloop.run(run_ingest(settings, traced_ingest(doors, protocols)))
     finally:
         stop()
 

@@ -114,10 +114,10 @@ def quiet(scope: Scope) -> bool:
     return scope["type"] != "http" or str(scope["path"]).endswith(_QUIET_SUFFIXES)
 
 
-def traced_ingest(doors: Collection[str], provider: "TracerProvider | None" = None) -> Callable[[ASGIApp], ASGIApp]:
-    """A layer for the front of ingest: a span of every forwarded request, and of one of 100 through a JSON door.
+def traced_ingest(doors: Collection[str], protocols: Collection[str] = (), provider: "TracerProvider | None" = None) -> Callable[[ASGIApp], ASGIApp]:
+    """A layer for the front of ingest: a span of every forwarded request, and of one of 100 through a JSON door or a protocol.
 
-    `doors` are the paths of all doors. Never the OTLP doors: a span of storing spans would be stored by a request that makes
+    `doors` are the paths of all doors, `protocols` what the paths of a protocol contain. Never the OTLP doors: a span of storing spans would be stored by a request that makes
     a span. Call after `start_telemetry`, whose provider is used unless one is given; without any the layer records nothing.
     """
     ends = tuple(doors)
@@ -130,7 +130,8 @@ def traced_ingest(doors: Collection[str], provider: "TracerProvider | None" = No
             plain = quiet(scope)
             if not plain:
                 path: str = scope["path"]
-                plain = path.endswith(_OTLP_SUFFIXES) or (path.endswith(ends) and next(count) % DOOR_SAMPLE != 0)
+                served_here = path.endswith(ends) or any(part in path for part in protocols)
+                plain = path.endswith(_OTLP_SUFFIXES) or (served_here and next(count) % DOOR_SAMPLE != 0)
             await (app if plain else inner)(scope, receive, send)
 
         return wrapped

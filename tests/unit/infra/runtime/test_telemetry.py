@@ -31,7 +31,7 @@ class _Layer:
         provider = TracerProvider()
         provider.add_span_processor(SimpleSpanProcessor(self.spans))
         self.front = _Front()
-        self._app = traced_ingest(_DOORS, provider)(self.front)
+        self._app = traced_ingest(_DOORS, ("/ofrep/",), provider)(self.front)
 
     async def ask(self, path: str, *, method: str = "GET", kind: str = "http", headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
         async def receive() -> MutableMapping[str, Any]:
@@ -76,9 +76,10 @@ async def test_storing_spans_makes_no_span(layer: _Layer) -> None:
     assert layer.names == []
 
 
-async def test_one_of_a_hundred_door_requests_makes_a_span(layer: _Layer) -> None:
+@pytest.mark.parametrize("path", ["/experimentation/api/v1/events", "/experimentation/ofrep/v1/evaluate/flags/checkout"])
+async def test_one_of_a_hundred_door_requests_makes_a_span(layer: _Layer, path: str) -> None:
     for _ in range(2 * DOOR_SAMPLE):
-        await layer.ask("/experimentation/api/v1/events", method="POST")
+        await layer.ask(path, method="POST")
     assert layer.names == ["POST /experimentation"] * 2
     assert len(layer.front.scopes) == 2 * DOOR_SAMPLE
 
