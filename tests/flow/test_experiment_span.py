@@ -29,8 +29,15 @@ def _figures(live: LiveStack, kind: str, grain: str, position: str = "") -> dict
     return {f"{row['window_start']} {row['item']}": row["figures"] for row in answer.json()["data"]}
 
 
+def _known(live: LiveStack) -> bool:
+    """Whether the definition has come back from the control topic, from which the workers have it too."""
+    answer = httpx.get(f"{live.main_url}/platform/v1/definitions", params={"kind": "experiment", "limit": 1000}, headers=live.headers)
+    return any(each["id"] == EXPERIMENT for each in answer.json()["data"])
+
+
 def test_only_the_time_between_start_and_end_counts(live: LiveStack) -> None:
     _define(live, starts_at=_START, ends_at=_END)
+    asyncio.run(eventually(lambda: _known(live), timeout=30))
     times = {range(40): "2026-05-01T10:00:10Z", range(40, 100): "2026-05-01T10:00:30Z", range(100, 130): "2026-05-01T11:00:00Z"}
     events = [_event(unit, "exposure", time) for units, time in times.items() for unit in units]
     events += [_event(unit, "buy", "2026-05-01T10:30:00Z") for unit in range(60)]
