@@ -118,7 +118,7 @@ def compare_quantiles(
         b,
         b - a,
         relative if relative is not None and math.isfinite(relative) else None,
-        error,
+        error if error is not None and math.isfinite(error) else None,
         _fixed(a, b, errors, alpha),
         _anytime(control, treatment, alpha, max(2, min_units), tuned_units),
     )
@@ -138,11 +138,11 @@ def _fixed(a: float, b: float, errors: list[float | None], alpha: float) -> Read
     error = math.hypot(errors[0], errors[1])
     if not error > 0.0:
         return Reading(reason="tied_quantile", relative_reason="tied_quantile")
-    if not math.isfinite(error):
-        return Reading(reason="not_finite", relative_reason="not_finite")
     z = -float(special.ndtri(alpha / 2.0))
-    p = max(2.0 * float(special.ndtr(-abs(b - a) / error)), SMALLEST_P)
     interval = (b - a - z * error, b - a + z * error)
+    if not all(map(math.isfinite, (error, *interval))):
+        return Reading(reason="not_finite", relative_reason="not_finite")
+    p = max(2.0 * float(special.ndtr(-abs(b - a) / error)), SMALLEST_P)
     if a <= 0.0:
         return Reading(p, interval, None, None, "baseline_not_positive")
     half = z * math.hypot(errors[1] / a, b / a * (errors[0] / a))
