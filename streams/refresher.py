@@ -204,12 +204,14 @@ class Refresher:
 
     def _begin_round(self, subject: Subject, batch: Batch) -> Ack:
         """An acknowledgement for the round's windows to hold; once they are done, and those of the rounds before, their watermark rises."""
+        if not self._grains:
+            return Ack(lambda: None)
         rounds, this, epoch = self._rounds.setdefault(subject, deque()), _Round(batch.positions), self._epoch
         rounds.append(this)
 
         def finished() -> None:
             this.done = True
-            while self._grains and epoch == self._epoch and rounds and rounds[0].done:
+            while epoch == self._epoch and rounds and rounds[0].done:
                 self._caught_up[subject] = position.merge(self._caught_up.get(subject, {}), rounds.popleft().positions)
 
         return Ack(finished)
