@@ -10,11 +10,9 @@ from typing import Any
 
 from schemas.definition_kinds import Metric
 from schemas.quantiles import LEVELS
-from schemas.windows import MICROSECONDS
+from schemas.windows import ALL_TIME, MICROSECONDS
 
 _DAY_US = 86_400 * MICROSECONDS
-ALL_TIME = (0, 7_000_000_000_000_000)
-"""Range of event times (microseconds, end exclusive) that holds every event."""
 
 
 def adjusts(metric: Metric) -> bool:

@@ -8,6 +8,8 @@ from enum import StrEnum
 
 MICROSECONDS = 1_000_000
 MINUTE_US = 60 * MICROSECONDS
+ALL_TIME = (0, 7_000_000_000_000_000)
+"""A range (microseconds, end exclusive) that holds every event time."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -107,7 +107,7 @@ class Agents:
         self._refreshers = {
             EXPERIMENT_MARKS.name: [
                 self._refresher(Assignments(parts.clickhouse, totals, parts.definitions, self._writer("assignments")), ()),
-                self._refresher(Significance(parts.clickhouse, totals, parts.definitions, self._writer("significance")), ENDING_GRAINS, self._guarded_subject),
+                self._refresher(Significance(parts.clickhouse, totals, parts.definitions, self._writer("significance")), ENDING_GRAINS, self._is_guarded),
             ],
             TELEMETRY_MARKS.name: [
                 self._refresher(Cardinality(parts.clickhouse, self._writer("cardinality"), parts.clock), ()),
@@ -133,7 +133,7 @@ class Agents:
     def _refresher(self, windows: Windows, grains: tuple[Grain, ...], guarded: Callable[[Subject], bool] = lambda _: False) -> Refresher:
         return Refresher(windows, self._parts.settings.streams, self._parts.clock, grains, guarded)
 
-    def _guarded_subject(self, subject: Subject) -> bool:
+    def _is_guarded(self, subject: Subject) -> bool:
         return is_guarded(self._parts.definitions.experiment(subject.tenant, subject.name))
 
     def _agent(self, name: str, topic: Topic, handle: Callable[[Any], Awaitable[None]]) -> None:
@@ -141,11 +141,11 @@ class Agents:
 
         async def agent(stream: Any) -> None:
             async for event in stream.noack().events():
-                await self._guarded(name, handle, event)
+                await self._contained(name, handle, event)
 
         self._app.agent(channel, name=name, concurrency=1)(agent)
 
-    async def _guarded(self, name: str, handle: Callable[[Any], Awaitable[None]], event: Any) -> None:
+    async def _contained(self, name: str, handle: Callable[[Any], Awaitable[None]], event: Any) -> None:
         """Nothing may escape an agent: Faust would acknowledge the event and go on."""
         try:
             await handle(event)
@@ -162,7 +162,7 @@ class Agents:
         async def hand_over(event: Any) -> None:
             nonlocal lanes
             if lanes is None:  # the event loop runs only now
-                lanes = Lanes(lambda each: self._guarded(name, handle, each), self._parts.settings.streams.insert_width, self._app.add_future)
+                lanes = Lanes(lambda each: self._contained(name, handle, each), self._parts.settings.streams.insert_width, self._app.add_future)
             await lanes.put(event.message.partition, event)
 
         return hand_over

@@ -2,8 +2,8 @@
 
 from infra.runtime.clickhouse import ClickHouse
 from schemas.definitions import Definitions, to_us
+from schemas.windows import ALL_TIME
 from streams.readers import experiments
-from streams.readers.experiments import ALL_TIME
 from streams.refresher import Subject
 
 

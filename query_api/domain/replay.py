@@ -17,7 +17,7 @@ from query_api.readers.unit_metrics import metric_by_variant
 from schemas.definition_kinds import Experiment, Metric
 from schemas.fields import to_us
 from schemas.metric_arms import arms_from_rows
-from schemas.unit_metric_sql import ALL_TIME
+from schemas.windows import ALL_TIME
 
 
 class Replay:

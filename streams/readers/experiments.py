@@ -15,6 +15,7 @@ import pyarrow as pa
 from infra.runtime.clickhouse import ClickHouse
 from schemas.tables.events import BUCKETS
 from schemas.tables.unit_totals import FIGURES, NEVER, NO_VARIANT
+from schemas.windows import ALL_TIME
 
 _SETTINGS = {"max_threads": 1, "max_memory_usage": 1_500_000_000}
 
@@ -28,8 +29,6 @@ _IN_BUCKETS = "bucket BETWEEN {low:UInt16} AND {high:UInt16} AND (empty({buckets
 _IN_TIME = "time >= fromUnixTimestamp64Micro({start:Int64}, 'UTC') AND time < fromUnixTimestamp64Micro({end:Int64}, 'UTC')"
 _BEHIND_SEAL = "offset >= {oldest:UInt64} AND offset >= {sealed:Map(UInt16, UInt64)}[part]"
 """The seal maps a partition to the first offset behind it; a partition it does not know counts from 0."""
-ALL_TIME = (0, 7_000_000_000_000_000)
-"""A range that holds every event time, for the sources that take one."""
 
 _VALUE = "if({path:String} = 'value', value, JSONExtract(metadata, {path:String}, 'Nullable(Float64)'))"
 

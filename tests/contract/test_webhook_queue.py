@@ -17,23 +17,12 @@ from query_api.control.webhook_queue import Ended, WebhookQueue
 from query_api.control.webhooks import MAX_WEBHOOKS, OLD_SECRET_US, Webhook, WebhookStore
 from schemas.definition_kinds import Experiment, ExperimentStatus, encode_definition
 from schemas.flag import Flag, Variation
+from tests.clock import HandClock
 from tests.contract.postgres import postgres_url
 
 ANNA = Actor("key_1", "laptop", "usr_anna")
 VARIATIONS = (Variation("v1", "on", True), Variation("v2", "off", False))
-
-
-class SetClock:
-    """Stands until it is moved."""
-
-    def __init__(self) -> None:
-        self.at_us = 1_767_225_600_000_000
-
-    def now_us(self) -> int:
-        return self.at_us
-
-    def monotonic(self) -> float:
-        return self.at_us / 1e6
+MORNING_US = 1_767_225_600_000_000
 
 
 @dataclass
@@ -42,7 +31,7 @@ class Desk:
 
     store: ControlStore
     webhooks: WebhookStore
-    clock: SetClock
+    clock: HandClock
 
     def queue(self) -> WebhookQueue:
         """As a process has it that just started."""
@@ -50,7 +39,7 @@ class Desk:
 
     async def webhook(self, tenant: str = "shop", **values: Any) -> Webhook:
         fields = {"url": "https://example.com/", "description": "", "events": (), "enabled": True} | values
-        self.clock.at_us += 1_000_000
+        self.clock.us += 1_000_000
         return (await self.webhooks.create(tenant, fields, ANNA))[0]
 
     async def experiment(self, status: ExperimentStatus, name: str = "checkout", tenant: str = "shop") -> None:
@@ -58,13 +47,13 @@ class Desk:
         record = await self.store.get("experiment", tenant, name)
         before = msgspec.json.decode(record.payload, type=Experiment) if record else None
         after = Experiment(tenant=tenant, id=name, name="Checkout", status=status)
-        self.clock.at_us += 1_000_000
+        self.clock.us += 1_000_000
         await self.store.write([Draft("experiment", tenant, name, encode_definition(after))], [audited(ANNA, f"experiment.{status}", before, after)])
 
     async def flag(self, enabled: bool) -> None:
         before = Flag(tenant="shop", id="flag_1", key="new", name="New", enabled=not enabled, variations=VARIATIONS)
         after = msgspec.structs.replace(before, enabled=enabled)
-        self.clock.at_us += 1_000_000
+        self.clock.us += 1_000_000
         await self.store.write([Draft("flag", "shop", "flag_1", encode_definition(after))], [audited(ANNA, "flag.toggled", before, after)])
 
     async def bodies(self) -> list[dict[str, Any]]:
@@ -90,7 +79,7 @@ def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture
 async def desk(database: str) -> AsyncIterator[Desk]:
-    clock = SetClock()
+    clock = HandClock(MORNING_US)
     store = ControlStore(database, clock)
     await store.migrate()
     yield Desk(store, WebhookStore(store.engine, clock), clock)
@@ -167,10 +156,10 @@ async def test_deliveries_are_due_until_they_ended_and_one_webhook_does_not_crow
     assert sorted(each.target.id for each in due) == sorted([busy.id, busy.id, quiet.id, quiet.id])
     assert len(await queue.due(1, 2, {due[0].id})) == 1
     await queue.end(due[0], Ended("delivered", None, 200, "", 5))
-    await queue.end(due[1], Ended("pending", desk.clock.at_us + 5_000_000, 500, "the receiver answered 500", 5))
+    await queue.end(due[1], Ended("pending", desk.clock.us + 5_000_000, 500, "the receiver answered 500", 5))
     waiting = {each.id: each.attempts for each in await desk.queue().due(100, 10, ())}
     assert not {due[0].id, due[1].id} & waiting.keys() and len(waiting) == 4
-    desk.clock.at_us += 5_000_000
+    desk.clock.us += 5_000_000
     assert {each.id: each.attempts for each in await desk.queue().due(100, 10, ())}[due[1].id] == 1
 
 
@@ -196,7 +185,7 @@ async def test_a_rotated_secret_signs_beside_the_old_one_for_a_day(desk: Desk) -
     target = await desk.webhooks.target("shop", webhook.id)
     assert target is not None and target.secrets == (second, first)
     assert first not in repr(target)
-    desk.clock.at_us += OLD_SECRET_US
+    desk.clock.us += OLD_SECRET_US
     target = await desk.webhooks.target("shop", webhook.id)
     assert target is not None and target.secrets == (second,)
     assert await desk.webhooks.rotate("other", webhook.id, ANNA) is None
@@ -210,7 +199,7 @@ async def test_old_events_are_forgotten_unless_one_still_waits(desk: Desk) -> No
     await queue.take_changes()
     first, second = await queue.due(100, 10, ())
     await queue.end(first, Ended("delivered", None, 200, "", 5))
-    await queue.forget(desk.clock.at_us + 1)
+    await queue.forget(desk.clock.us + 1)
     assert [each.id for each in await queue.due(100, 10, ())] == [second.id]
     assert len(await desk.bodies()) == 1
 

@@ -20,25 +20,10 @@ from schemas.definition_kinds import ControlRecord, Definition, Experiment, Key,
 from schemas.definitions import Definitions
 from schemas.flag import DefaultRule, Flag, FlagRule, Variation
 from schemas.targeting import Rule
+from tests.clock import HandClock
 
 TEXT = "key-of-the-tests-0123456789"
 _versions = itertools.count(1)
-
-
-class HandClock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.us = 1_790_000_000_000_000
-
-    def now_us(self) -> int:
-        return self.us
-
-    def monotonic(self) -> float:
-        return self.us / 1e6
-
-    def forward(self, seconds: float) -> None:
-        self.us += round(seconds * 1e6)
 
 
 def define(definitions: Definitions, *given: Definition) -> None:

@@ -10,7 +10,8 @@ from schemas.definitions import Definitions
 from schemas.exclusion import ExclusionGroup, Slot
 from schemas.flag import DefaultRule, Variation
 from schemas.pins import unit_hash, with_pins
-from tests.unit.ingest.evaluation_support import HandClock, define, experiment, flag, key, remove
+from tests.clock import HandClock
+from tests.unit.ingest.evaluation_support import define, experiment, flag, key, remove
 
 
 def ready() -> tuple[Definitions, Evaluators]:

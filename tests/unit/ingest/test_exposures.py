@@ -7,7 +7,8 @@ from ingest.events import EventRows
 from ingest.exposures import PAUSE_S, Exposures
 from schemas.assignment import Assignment
 from schemas.definition_kinds import Variant
-from tests.unit.ingest.evaluation_support import HandClock, Kept
+from tests.clock import HandClock
+from tests.unit.ingest.evaluation_support import Kept
 
 ON = Assignment("exp", Variant("on"), "assigned")
 

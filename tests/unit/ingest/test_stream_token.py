@@ -8,7 +8,8 @@ import pytest
 
 from ingest.stream_token import SLOT_S, key_of_token, make_token
 from schemas.definitions import Definitions
-from tests.unit.ingest.evaluation_support import TEXT, HandClock, define, key
+from tests.clock import HandClock
+from tests.unit.ingest.evaluation_support import TEXT, define, key
 
 
 def test_a_token_stands_for_its_key_until_the_end_of_the_next_hour() -> None:

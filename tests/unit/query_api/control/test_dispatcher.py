@@ -23,24 +23,13 @@ from query_api.control.webhook_sender import RETRIES_S, WebhookSender, judged
 from query_api.control.webhooks import Delivery, Webhook, WebhookStore
 from schemas.definition_kinds import encode_definition
 from schemas.flag import Flag, Variation
+from tests.clock import HandClock
 
 NOBODY = Actor("")
 TAKEN = Answer(204, "", 0.01)
 BROKEN = Answer(500, "", 0.01)
 DAY_US = 86_400 * 1_000_000
-
-
-class SetClock:
-    """Stands until it is moved."""
-
-    def __init__(self) -> None:
-        self.at_us = 1_767_225_600_000_000
-
-    def now_us(self) -> int:
-        return self.at_us
-
-    def monotonic(self) -> float:
-        return self.at_us / 1e6
+MORNING_US = 1_767_225_600_000_000
 
 
 @dataclass
@@ -57,7 +46,7 @@ class Sent:
 class Receivers:
     """Answers in place of the network, by URL."""
 
-    clock: SetClock
+    clock: HandClock
     answers: dict[str, Callable[[], Answer]] = field(default_factory=dict)
     sent: list[Sent] = field(default_factory=list)
     hanging: dict[str, asyncio.Event] = field(default_factory=lambda: defaultdict(asyncio.Event))
@@ -68,7 +57,7 @@ class Receivers:
 
         class Scripted(Outbound):
             async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-                receivers.sent.append(Sent(url, body, headers, receivers.clock.at_us))
+                receivers.sent.append(Sent(url, body, headers, receivers.clock.us))
                 if url in receivers.hanging:
                     await receivers.hanging[url].wait()
                 return receivers.answers.get(url, lambda: TAKEN)()
@@ -81,7 +70,7 @@ class Room:
     """A store, what the outside answers, and processes that come and go."""
 
     store: ControlStore
-    clock: SetClock
+    clock: HandClock
     receivers: Receivers
 
     @property
@@ -98,7 +87,7 @@ class Room:
         return await self.webhooks.create("shop", {"url": url, "description": "", "events": (), "enabled": True}, NOBODY)
 
     async def toggle(self) -> None:
-        self.clock.at_us += 1
+        self.clock.us += 1
         before = Flag(tenant="shop", id="f", key="f", variations=(Variation("1", "on", True), Variation("2", "off", False)))
         after = msgspec.structs.replace(before, enabled=True)
         await self.store.write([Draft("flag", "shop", "f", encode_definition(after))], [audited(NOBODY, "flag.toggled", before, after)])
@@ -109,7 +98,7 @@ class Room:
 
 @pytest.fixture
 async def room(tmp_path: Path) -> AsyncIterator[Room]:
-    clock = SetClock()
+    clock = HandClock(MORNING_US)
     store = ControlStore(f"sqlite+aiosqlite:///{tmp_path}/control.sqlite3", clock)
     await store.migrate()
     yield Room(store, clock, Receivers(clock))
@@ -129,7 +118,7 @@ async def test_a_message_is_signed_for_its_receiver_and_taken_once(room: Room) -
     await once(dispatcher)
     (sent,) = room.receivers.sent
     assert json.loads(sent.body)["type"] == "flag.toggled" and sent.headers["Content-Type"] == "application/json"
-    at_s = room.clock.at_us // 1_000_000
+    at_s = room.clock.us // 1_000_000
     signature = Verifier(secret).sign(sent.headers["webhook-id"], datetime.fromtimestamp(at_s, UTC), sent.body.decode())
     assert (sent.headers["webhook-timestamp"], sent.headers["webhook-signature"]) == (str(at_s), signature)
     (line,) = await room.log(webhook)
@@ -143,16 +132,16 @@ async def test_the_whole_schedule_then_failed(room: Room) -> None:
     room.receivers.answers["https://one.example/"] = lambda: BROKEN
     await room.toggle()
     dispatcher = room.dispatcher()
-    begin = room.clock.at_us
+    begin = room.clock.us
     for _ in range(len(RETRIES_S) + 3):
         await once(dispatcher)
         (line,) = await room.log(webhook)
         if line.next_attempt_us is not None:
-            room.clock.at_us = line.next_attempt_us - 1
+            room.clock.us = line.next_attempt_us - 1
             await once(dispatcher)
-            room.clock.at_us = line.next_attempt_us
+            room.clock.us = line.next_attempt_us
         else:
-            room.clock.at_us += DAY_US
+            room.clock.us += DAY_US
     pauses = [(sent.at_us - begin) // 1_000_000 for sent in room.receivers.sent]
     assert pauses == [0, 5, 305, 2_105, 9_305, 27_305, 63_305, 113_705, 185_705, 272_105]
     assert (line.status, line.attempts, line.response_code, line.error) == ("failed", 10, 500, "the receiver answered 500")
@@ -217,7 +206,7 @@ async def test_a_receiver_that_is_gone_gets_nothing_more(room: Room) -> None:
     dispatcher = room.dispatcher()
     await once(dispatcher)
     await room.toggle()
-    room.clock.at_us += DAY_US
+    room.clock.us += DAY_US
     await once(dispatcher)
     found = await room.webhooks.get("shop", webhook.id)
     assert found is not None and not found.enabled and "410" in found.disabled_reason
