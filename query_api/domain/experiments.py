@@ -13,7 +13,7 @@ from query_api.domain.exclusion_groups import with_slot
 from query_api.domain.experiment_edits import Edit, Fields, edited
 from query_api.domain.experiment_lifecycle import WAYS, Move, check_edit, move_to, moved, with_roll_back
 from query_api.domain.pinning import Pinning, released
-from query_api.domain.stored import Stored, StoredDefinitions, new_id
+from query_api.domain.stored import Stored, StoredDefinitions, creation, new_id
 from schemas.assignment import same_split
 from schemas.definition_kinds import Definition, Experiment, ExperimentStatus, Metric, encode_definition, kind_of
 from schemas.exclusion import ExclusionGroup
@@ -262,5 +262,6 @@ def _sort_key(each: Stored[Experiment], sort: Sort) -> tuple[Any, ...]:
         return (experiment.name.casefold(), experiment.name, experiment.id)
     if sort == "status":
         return (experiment.status, experiment.id)
-    # One defined without a time of creation stands before all others.
-    return (experiment.created_at is not None, experiment.created_at, experiment.id)
+    created = creation(each)
+    # From memory, one defined without a time of creation stands before all others.
+    return (created is not None, created, experiment.id)

@@ -39,6 +39,11 @@ class Stored(Generic[D]):
     """When this version was written; None from memory."""
 
 
+def creation(stored: Stored[Experiment]) -> datetime | None:
+    """When an experiment was created; one defined without that time counts from its last change. None is possible from memory alone."""
+    return stored.definition.created_at or stored.changed_at
+
+
 def new_id(prefix: str) -> str:
     """A new id such as `exp_8c1f0a9be2d34757`: 64 random bits."""
     return f"{prefix}_{secrets.token_hex(8)}"

@@ -4,13 +4,14 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from infra.embedded.ports import free_port
 
 
 def _binary_folder() -> Path | None:
@@ -19,12 +20,6 @@ def _binary_folder() -> Path | None:
         return found[-1].parent
     path = shutil.which("postgres")
     return Path(path).resolve().parent if path else None
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @contextlib.contextmanager
@@ -39,7 +34,7 @@ def _local(binaries: Path) -> Iterator[str]:
             shutil.chown(folder, user)
         # PGHOST and its like would point the tools at another server.
         env = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-        data, port = folder / "data", _free_port()
+        data, port = folder / "data", free_port()
         command: list[str | Path] = [binaries / "initdb", "-D", data, "-U", "test", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C"]
         subprocess.run(command, user=user, env=env, cwd=folder, check=True, capture_output=True, timeout=60)
         server = subprocess.Popen(

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -15,6 +14,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from infra.embedded.kafka import broker_answers
+from infra.embedded.ports import free_port
 from infra.runtime.clock import SystemClock
 from infra.runtime.follower import CompactedFollower
 from query_api.control.outbox import OutboxPublisher
@@ -29,10 +29,7 @@ class Broker:
     """The embedded Kafka as a process of its own, which can be killed."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as one, socket.socket() as two:
-            one.bind(("127.0.0.1", 0))
-            two.bind(("127.0.0.1", 0))
-            self._port, self._controller = one.getsockname()[1], two.getsockname()[1]
+        self._port, self._controller = free_port(), free_port()
         self.bootstrap = f"127.0.0.1:{self._port}"
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None

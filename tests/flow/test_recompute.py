@@ -27,7 +27,7 @@ def _events() -> list[dict[str, Any]]:
         arm = "treatment" if number % 2 else "control"
         events.append({"user_id": f"u{number}", "event_type": "exposure", "experiment_id": EXPERIMENT, "variant": arm, "timestamp": when})
         if number % 5 == 0:
-            event = {"user_id": f"u{number}", "event_type": "purchase", "experiment_id": EXPERIMENT, "timestamp": when, "metadata": {"value": number / 10}}
+            event = {"user_id": f"u{number}", "event_type": "recomputed_purchase", "experiment_id": EXPERIMENT, "timestamp": when, "metadata": {"value": number / 10}}
             events += [event, {**event, "id": f"again{number}"}]
     return events
 
@@ -91,4 +91,4 @@ async def test_the_same_rows_come_out(live: LiveStack) -> None:
     after = await _windows(live)
     assert after == before
     purchases = {row[2]: row[4] for row in after["significance"] if row[0] == "all"}
-    assert purchases["purchase/treatment"]["treatment_units"] == 200
+    assert purchases["recomputed_purchase/treatment"]["treatment_units"] == 200

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from query_api.domain.experiment_edits import allocations
 from query_api.domain.experiments import Detailed
-from query_api.domain.stored import Stored
+from query_api.domain.stored import Stored, creation
 from query_api.surfaces.experimentation.answers import Nothing, PageMeta, instant
 from query_api.surfaces.experimentation.experiment_bodies import Status
 from schemas.definition_kinds import Correction, Direction, Experiment, Guardrail, GuardrailAction, Metric, MetricKind, MetricUse
@@ -177,7 +177,7 @@ def summary(stored: Stored[Experiment]) -> dict[str, Any]:
         "description": experiment.description,
         "hypothesis": experiment.hypothesis,
         "status": experiment.status.upper(),
-        "created_at": instant(experiment.created_at or stored.changed_at),
+        "created_at": instant(creation(stored)),
         "updated_at": instant(experiment.updated_at or stored.changed_at),
         "start_date": instant(experiment.starts_at),
         "end_date": instant(experiment.ends_at),
