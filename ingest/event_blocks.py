@@ -14,6 +14,7 @@ from infra.runtime.clock import Clock
 from infra.runtime.settings import IngestSettings
 from ingest import json_objects, json_rows
 from ingest.events import EventRows
+from schemas.arrow_stream import stream
 from schemas.blocks import MAX_UNITS, Block, Touched
 from schemas.topics import EVENTS
 
@@ -152,7 +153,7 @@ def assembler(clock: Clock, settings: IngestSettings) -> Callable[[Sequence[Even
         if len(pieces) > 1:
             columns = {name: pa.concat_arrays([piece.columns[name] for piece in pieces]) for name in columns}
         low, high = min(piece.low_us for piece in pieces), max(piece.high_us for piece in pieces)
-        rows, body = sum(piece.rows for piece in pieces), json_rows.stream(columns)
+        rows, body = sum(piece.rows for piece in pieces), stream(columns)
         return Block(EVENTS, batch_id, "events/1", rows, body, low, high, clock.now_us(), touched(columns))
 
     return assemble

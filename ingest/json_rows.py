@@ -17,7 +17,6 @@ from infra.runtime.settings import IngestSettings
 
 _MICROS = pa.timestamp("us", "UTC")
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_LZ4 = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 _FEW = 8
 """Times below this number are read one by one: calling Arrow costs more than they do."""
 
@@ -193,14 +192,3 @@ def quarantined(times: npt.NDArray[np.int64], received: npt.NDArray[np.int64], s
 def micros_column(times: npt.NDArray[np.int64]) -> pa.Array:
     """Microseconds since the epoch as a timestamp column in UTC."""
     return pa.array(times).view(_MICROS)
-
-
-def stream(columns: dict[str, pa.Array]) -> bytes:
-    """One Arrow IPC stream of one record batch. Compressed, because a quarter of the bytes then crosses the broker, the sink and the
-    engine's interface, and LZ4 costs no more than copying them would."""
-    batch = pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema, options=_LZ4) as writer:
-        writer.write_batch(batch)
-    body: bytes = sink.getvalue().to_pybytes()
-    return body

@@ -14,6 +14,7 @@ from infra.runtime.settings import IngestSettings
 from ingest import json_objects, json_rows
 from ingest.json_objects import JsonObjects
 from ingest.json_rows import ItemError, Received
+from schemas.arrow_stream import stream
 from schemas.blocks import Block, Touched
 from schemas.topics import TELEMETRY
 
@@ -115,7 +116,7 @@ def assembler(clock: Clock) -> Callable[[Sequence[TelemetryRows], str], Block]:
         times = table["time"].cast(pa.int64()).to_numpy()
         names = pa.table({"tenant": table["tenant"], "name": table["event_name"]}).group_by(["tenant", "name"], use_threads=False).aggregate([])
         touched = tuple(Touched(row["tenant"], row["name"], (), (), False) for row in names.to_pylist())
-        body = json_rows.stream({name: table[name].chunk(0) for name in table.column_names})
+        body = stream({name: table[name].chunk(0) for name in table.column_names})
         return Block(TELEMETRY, batch_id, "telemetry/1", table.num_rows, body, int(times.min()), int(times.max()), clock.now_us(), touched)
 
     return assemble

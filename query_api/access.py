@@ -83,7 +83,7 @@ class Access:
         return self._caller(key, text)
 
     def identify(self, connection: HTTPConnection, scope: Scope, *, keyless: bool) -> Caller:
-        """The caller of a request; `keyless` says whether the surface lets reads from this machine go without a key."""
+        """The caller of a request; `keyless` says whether the surface lets this machine go without a key, with every permission."""
         text = key_text(connection.headers)
         if text is not None:
             return self.with_key(text, scope)
@@ -108,7 +108,7 @@ class Access:
 
     def _without_key(self, connection: HTTPConnection, keyless: bool) -> Caller:
         if keyless and self._settings.ingest.keyless_otlp_from_loopback and from_loopback(connection):
-            return Caller(self._settings.default_tenant, None)
+            return Caller(self._settings.default_tenant, None, role="admin", permissions=ROLE_PERMISSIONS["admin"])
         raise Unauthenticated("send an API key as `Authorization: Bearer <key>`, `api-key` or `X-API-Key`")
 
 

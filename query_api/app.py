@@ -11,11 +11,14 @@ from infra.runtime.clock import SystemClock
 from infra.runtime.collector import settle
 from infra.runtime.follower import CompactedFollower
 from infra.runtime.outbound import Outbound, networks
+from infra.runtime.producer import Producer
 from infra.runtime.settings import Settings
 from query_api.access import Access
+from query_api.block_writer import BlockWriter
 from query_api.control.dispatcher import WebhookDispatcher
 from query_api.control.leadership import Leadership
 from query_api.control.outbox import OutboxPublisher
+from query_api.control.projects import ProjectStore
 from query_api.control.store import ControlStore
 from query_api.control.topic import KafkaControlTopic
 from query_api.control.webhook_queue import WebhookQueue
@@ -67,6 +70,8 @@ def create_app(settings: Settings) -> FastAPI:
     flow = Flow(ledger, clock)
     follower = CompactedFollower(settings.kafka.bootstrap, CONTROL.name, applied_to(definitions))
     key_usage = KeyUsage(settings.kafka.bootstrap)
+    freshness = Freshness(ledger, WindowReader(rows), clock)
+    producer = Producer(settings.kafka)
     updates = UpdatesReader(settings.kafka.bootstrap, hub, clock)
     migrated = asyncio.Event()
     outbound = Outbound(networks(settings.webhooks.allow_private), settings.webhooks.timeout_s)
@@ -105,7 +110,8 @@ def create_app(settings: Settings) -> FastAPI:
         access=Access(settings, definitions, clock),
         rows=rows,
         broker=broker,
-        freshness=Freshness(ledger, WindowReader(rows), clock),
+        freshness=freshness,
+        writer=BlockWriter(producer, freshness, clock, settings.query.wait_timeout_s),
         hub=hub,
         flow=flow,
         probes=Probes(
@@ -136,12 +142,14 @@ def create_app(settings: Settings) -> FastAPI:
         await store.migrate()
         migrated.set()
         await ensure_bootstrap(store, settings, clock)
+        await ProjectStore(store.engine, clock).ensure(settings.default_tenant, [settings.default_project])
         await outbox.run()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await follower.start()
         await key_usage.start()
+        await producer.start()
         settle()
         loops = {"definitions": publish_definitions, "updates": updates.run, "flow": flow.run, "breaker": judge, "webhooks": tell, "pinning": parts.pinning.run}
         tasks = [asyncio.create_task(_forever(name, loop), name=name) for name, loop in loops.items()]
@@ -153,6 +161,7 @@ def create_app(settings: Settings) -> FastAPI:
             await asyncio.gather(*tasks, return_exceptions=True)
             await follower.stop()
             await key_usage.stop()
+            await producer.stop()
             await broker.close()
             await rows.close()
             await outbound.close()

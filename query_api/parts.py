@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from infra.runtime.clock import Clock
 from infra.runtime.settings import Settings
 from query_api.access import Access
+from query_api.block_writer import BlockWriter
 from query_api.control.outbox import OutboxPublisher
 from query_api.control.store import ControlStore
 from query_api.domain.health import Probes
@@ -33,6 +34,8 @@ class Parts:
     """ClickHouse, as the read-only user."""
     broker: Broker
     freshness: Freshness
+    writer: BlockWriter
+    """Writes that travel the flow."""
     hub: Hub
     flow: Flow
     probes: Probes

@@ -148,6 +148,7 @@ SERVICES: Final = (
     Program("kafka_bridge", "ingest", consumes=t.DOORS, publishes=(t.SPANS, t.METRIC_POINTS, t.LOGS, t.DEAD_LETTERS)),
     Program("redefinitions", "streams", follows=(t.CONTROL,), publishes=(t.EXPERIMENT_MARKS, t.TELEMETRY_MARKS)),
     Program("outbox", "query", publishes=(t.CONTROL,)),
+    Program("block_writer", "query", publishes=(t.ANNOTATIONS, t.SPAN_EDITS, t.SPANS)),
     Program("breaker", "query", consumes=(t.UPDATES,), follows=(t.CONTROL,), reads=(WINDOWS["significance"],)),
     Program("recompute", "cli", publishes=(t.EXPERIMENT_MARKS, t.TELEMETRY_MARKS)),
     Program("dlq", "cli", consumes=(t.DEAD_LETTERS,), publishes=(*t.RAW, *t.DOORS)),
@@ -182,10 +183,16 @@ _GROUPS = (
     *(f"{method} {_API}/exclusion-groups" for method in ("GET", "POST")),
     *(f"{method} {_API}/exclusion-groups/{{group_id}}" for method in ("GET", "PUT")),
 )
+_LLM: Final = "/llm/v1"
+_PROJECTS = (
+    *(f"{method} {_LLM}/projects" for method in ("GET", "POST")),
+    *(f"{method} {_LLM}/projects/{{project_identifier}}" for method in ("GET", "PUT", "DELETE")),
+)
 READERS: Final = (
     Reader("windows", (*WINDOWS.values(), WATERMARKS), ("GET /platform/v1/windows/{kind}", "GET /platform/v1/freshness", _RESULTS, _LIVE)),
     Reader("unit_metrics", (FED["events"],), (_REPLAY,)),
     Reader("exposed_units", (FED["events"],), (f"PUT {_API}/experiments/{{experiment_id}}",)),
+    Reader("projects", (FED["spans"], FED["span_edits"]), _PROJECTS),
     Reader("spans", (FED["spans"],), ("GET /llm/v1/projects/{project}/spans",)),
     Reader("ledger", (LEDGER,), ("GET /platform/v1/topics", "GET /platform/v1/freshness", _LIVE)),
     Reader("dead_letters", (DEAD_LETTERS,), ("GET /platform/v1/dead-letters",)),
@@ -201,7 +208,7 @@ READERS: Final = (
 )
 """What the query service answers from."""
 
-UNREAD: Final[dict[str, str]] = {"telemetry": "the crucible surface", "logs": "the llm surface"}
+UNREAD: Final[dict[str, str]] = {"annotations": "the llm surface", "telemetry": "the crucible surface", "logs": "the llm surface"}
 """Tables that are filled but not served yet, with the surface that will; a test keeps the list true."""
 
 
@@ -221,7 +228,7 @@ def lineage() -> tuple[list[Node], list[Edge]]:
         graph.edge(("door", f"Kafka {topic.name}"), "publishes", ("topic", topic.name))
     graph.edge(("store", "control store"), "reads", ("agent", "outbox"))
     graph.edge(("agent", "breaker"), "writes", ("store", "control store"))
-    for name in ("webhooks", "experiments", "exclusion_groups", "audit_log", "flags", "users", "key_usage"):
+    for name in ("webhooks", "experiments", "exclusion_groups", "audit_log", "flags", "users", "key_usage", "projects"):
         graph.edge(("store", "control store"), "reads", ("reader", name))
     for program in (*SERVICES, *AGENTS):
         graph.program(program)

@@ -13,6 +13,9 @@ Permission = Literal[
     "keys:read", "keys:write",
     "webhooks:read", "webhooks:write",
     "audit:read",
+    "traces:read", "traces:write", "traces:delete",
+    "datasets:read", "datasets:write",
+    "prompts:read", "prompts:write",
 ]  # fmt: skip
 PERMISSIONS: Final[tuple[Permission, ...]] = get_args(Permission)
 
@@ -33,18 +36,28 @@ MEANINGS: Final[Mapping[Permission, str]] = {
     "webhooks:read": "List webhooks and their deliveries.",
     "webhooks:write": "Create, change, test and delete webhooks.",
     "audit:read": "Read who changed what.",
+    "traces:read": "Read projects, spans, traces, sessions, annotations and evaluations.",
+    "traces:write": "Create projects, spans and annotations, and move traces between projects.",
+    "traces:delete": "Delete projects, spans, traces, sessions and annotations.",
+    "datasets:read": "Read datasets and the experiments on them.",
+    "datasets:write": "Create, change and delete datasets, and run experiments on them.",
+    "prompts:read": "Read prompts and their versions.",
+    "prompts:write": "Create prompts, versions and tags, and change prompts.",
 }
 
-_READ: Final[tuple[Permission, ...]] = ("experiments:read", "results:read", "flags:read")
-_SEND: Final[tuple[Permission, ...]] = ("assignments:read", "events:write", "flags:evaluate")
-_EXPERIMENT: Final[tuple[Permission, ...]] = (*_READ, *_SEND, "experiments:write", "experiments:run", "users:read", "webhooks:read", "audit:read")
+_READ: Final[tuple[Permission, ...]] = ("experiments:read", "results:read", "flags:read", "traces:read", "datasets:read", "prompts:read")
+_SEND: Final[tuple[Permission, ...]] = ("assignments:read", "events:write", "flags:evaluate", "traces:write")
+_AUTHOR: Final[tuple[Permission, ...]] = ("traces:delete", "datasets:write", "prompts:write")
+_EXPERIMENT: Final[tuple[Permission, ...]] = (
+    *_READ, *_SEND, *_AUTHOR, "experiments:write", "experiments:run", "users:read", "webhooks:read", "audit:read",
+)  # fmt: skip
 
 ROLE_PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
     "admin": frozenset(PERMISSIONS),
     "analyst": frozenset(_EXPERIMENT),
     "developer": frozenset((*_EXPERIMENT, "flags:write", "keys:read", "keys:write", "webhooks:write")),
     "viewer": frozenset(_READ),
-    "member": frozenset((*_READ, *_SEND)),
+    "member": frozenset((*_READ, *_SEND, *_AUTHOR)),
     "ingest": frozenset(_SEND),
     "read": frozenset(_READ),
 }

@@ -46,6 +46,8 @@ TELEMETRY = Topic("telemetry", Holds.BLOCK, "none: spread evenly", "Crucible tel
 SPANS = Topic("spans", Holds.BLOCK, "none: spread evenly", "OTLP spans, as blocks of the clients' own protobuf bytes.")
 METRIC_POINTS = Topic("metric_points", Holds.BLOCK, "none: spread evenly", "OTLP metric data points, as blocks of the clients' own protobuf bytes.")
 LOGS = Topic("logs", Holds.BLOCK, "none: spread evenly", "OTLP log records, as blocks of the clients' own protobuf bytes.")
+ANNOTATIONS = Topic("annotations", Holds.BLOCK, "none: spread evenly", "Annotations of spans, traces, sessions and documents, as Arrow blocks.")
+SPAN_EDITS = Topic("span_edits", Holds.BLOCK, "none", "Deletions of spans, traces and projects, and moves of traces, as Arrow blocks.", single_partition=True)
 
 OTLP_SPANS = Topic("otlp_spans", Holds.EXPORT, "the exporter's", "Kafka door for traces, encoding otlp_proto.")
 OTLP_METRICS = Topic("otlp_metrics", Holds.EXPORT, "the exporter's", "Kafka door for metrics, encoding otlp_proto.")
@@ -60,7 +62,7 @@ DEAD_LETTERS = Topic(
     "dead_letters", Holds.DEAD, "origin topic", "Blocks and exports that could not be stored, with their original bytes.", single_partition=True
 )
 
-RAW = (EVENTS, TELEMETRY, SPANS, METRIC_POINTS, LOGS)
+RAW = (EVENTS, TELEMETRY, SPANS, METRIC_POINTS, LOGS, ANNOTATIONS, SPAN_EDITS)
 DOORS = (OTLP_SPANS, OTLP_METRICS, OTLP_LOGS)
 TOPICS = (*RAW, *DOORS, EXPERIMENT_MARKS, TELEMETRY_MARKS, UPDATES, CONTROL, KEY_USAGE, DEAD_LETTERS)
 BY_NAME = {topic.name: topic for topic in TOPICS}

@@ -10,7 +10,10 @@ from typing import Any
 
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from infra.runtime.errors import Unavailable
 
 BUSY_TIMEOUT_MS = 5_000
 """How long a writer waits for another process's transaction on SQLite."""
@@ -36,6 +39,31 @@ async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         await connection.execution_options(millstream_writes=True)
         async with connection.begin():
             yield connection
+
+
+@asynccontextmanager
+async def changing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A transaction that writes. Raises `Unavailable` when the database cannot be reached."""
+    try:
+        async with writing(engine) as connection:
+            yield connection
+    except (DBAPIError, OSError) as error:
+        raise unavailable(error) from error
+
+
+@asynccontextmanager
+async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A transaction that reads. Raises `Unavailable` when the database cannot be reached."""
+    try:
+        async with engine.connect() as connection:
+            yield connection
+    except (DBAPIError, OSError) as error:
+        raise unavailable(error) from error
+
+
+def unavailable(error: Exception) -> Unavailable:
+    """The error for a database that does not answer."""
+    return Unavailable(f"The control store cannot be used: {type(error).__name__}. Check that it runs and that its disk has room.", retry_after_s=1)
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

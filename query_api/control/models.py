@@ -161,3 +161,20 @@ class SignificantRow(Base):
     metric: Mapped[str] = mapped_column(String(300), primary_key=True)
     variant: Mapped[str] = mapped_column(String(300), primary_key=True)
     at_us: Mapped[int] = mapped_column(BigInteger)
+
+
+class ProjectRow(Base):
+    """A project of the LLM surface."""
+
+    __tablename__ = "projects"
+    __table_args__ = (UniqueConstraint("tenant", "name", name="projects_by_name"), {"sqlite_autoincrement": True})
+
+    number: Mapped[int] = mapped_column(_SEQUENCE, primary_key=True, autoincrement=True)
+    """The number in its GlobalID."""
+    tenant: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str] = mapped_column(String(300))
+    description: Mapped[str | None] = mapped_column(Text)
+    of_experiment: Mapped[bool] = mapped_column(Boolean)
+    """Whether it holds the traces of an experiment, and so is hidden from lists unless asked for."""
+    created_at_us: Mapped[int] = mapped_column(BigInteger)
+    updated_at_us: Mapped[int] = mapped_column(BigInteger)

@@ -15,10 +15,10 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from infra.runtime.clock import Clock, SystemClock
-from infra.runtime.errors import Conflict, InvalidArgument, Unavailable
+from infra.runtime.errors import Conflict, InvalidArgument
 from query_api.control import migrate
 from query_api.control.audit import AuditEntry, AuditFilter, AuditRecord, add_entries, count_entries, record_of, select_entries
-from query_api.control.engine import make_engine, writing
+from query_api.control.engine import make_engine, unavailable, writing
 from query_api.control.models import DefinitionRow, OutboxRow
 from schemas.definition_kinds import ControlRecord
 
@@ -82,7 +82,7 @@ class ControlStore:
         try:
             await migrate.upgrade(self.engine)
         except (DBAPIError, OSError) as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
     async def close(self) -> None:
         await self.engine.dispose()
@@ -113,7 +113,7 @@ class ControlStore:
                 if attempt == _INSERT_ATTEMPTS - 1:
                     raise Conflict("The same definitions are being written by somebody else; try again.") from error
             except (DBAPIError, OSError) as error:
-                raise _unavailable(error) from error
+                raise unavailable(error) from error
         raise AssertionError("unreachable")
 
     async def get(self, kind: str, tenant: str, id: str) -> ControlRecord | None:
@@ -212,22 +212,18 @@ class ControlStore:
             async with self.engine.connect() as connection:
                 return (await connection.execute(query)).mappings().all()
         except (DBAPIError, OSError) as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
     async def _change(self, statement: Any) -> None:
         try:
             async with writing(self.engine) as connection:
                 await connection.execute(statement)
         except (DBAPIError, OSError) as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
 
 def _record(row: RowMapping) -> ControlRecord:
     return ControlRecord(**{name: row[name] for name in _FIELDS})
-
-
-def _unavailable(error: Exception) -> Unavailable:
-    return Unavailable(f"The control store cannot be used: {type(error).__name__}. Check that it runs and that its disk has room.", retry_after_s=1)
 
 
 def _make_cursor(record: ControlRecord) -> str:

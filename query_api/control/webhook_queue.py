@@ -13,8 +13,9 @@ from sqlalchemy import RowMapping, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from infra.runtime.clock import Clock
+from query_api.control.engine import changing, reading
 from query_api.control.models import AuditRow, DefinitionRow, SignificantRow, WebhookDeliveryRow, WebhookEventRow, WebhookProgressRow, WebhookRow
-from query_api.control.webhooks import TARGET, Delivery, Target, changing, new_id, reading, target_of
+from query_api.control.webhooks import TARGET, Delivery, Target, new_id, target_of
 from schemas.webhook_events import body_of, event_of
 
 LINES = 500

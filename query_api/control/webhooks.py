@@ -4,18 +4,16 @@ Secrets stand in this table and nowhere else: not on the control topic, not in t
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, RowMapping, Select, delete, func, insert, select, update
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from infra.runtime.clock import Clock, uuid7
-from infra.runtime.errors import Conflict, Unavailable
+from infra.runtime.errors import Conflict
 from query_api.control.audit import Actor, AuditEntry, add_entries
-from query_api.control.engine import writing
+from query_api.control.engine import changing, reading
 from query_api.control.models import WebhookDeliveryRow, WebhookEventRow, WebhookRow
 from schemas.webhook_signature import make_secret
 
@@ -189,26 +187,6 @@ def new_id(prefix: str, now_us: int) -> str:
     return f"{prefix}_{uuid7(now_us).hex}"
 
 
-@asynccontextmanager
-async def changing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """A transaction that writes. Raises `Unavailable` when the database cannot be reached."""
-    try:
-        async with writing(engine) as connection:
-            yield connection
-    except (DBAPIError, OSError) as error:
-        raise _unavailable(error) from error
-
-
-@asynccontextmanager
-async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """A transaction that reads. Raises `Unavailable` when the database cannot be reached."""
-    try:
-        async with engine.connect() as connection:
-            yield connection
-    except (DBAPIError, OSError) as error:
-        raise _unavailable(error) from error
-
-
 async def _one(connection: AsyncConnection, tenant: str, webhook_id: str) -> Webhook | None:
     rows = await connection.execute(select(*_SHOWN).where(WebhookRow.tenant == tenant, WebhookRow.id == webhook_id))
     row = rows.mappings().first()
@@ -229,7 +207,3 @@ def _stored(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _entry(actor: Actor, done: str, webhook: Webhook, before: Mapping[str, Any], after: Mapping[str, Any]) -> AuditEntry:
     return AuditEntry(webhook.tenant, actor, f"webhook.{done}", "webhook", webhook.id, before, after)
-
-
-def _unavailable(error: Exception) -> Unavailable:
-    return Unavailable(f"The control store cannot be used: {type(error).__name__}. Check that it runs and that its disk has room.", retry_after_s=1)

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 
 from query_api.surfaces.experimentation import api_keys, audit_log, doors, exclusion_groups, experiments, flags, power, replay, results, users, webhooks
 from query_api.surfaces.experimentation.policy import EXPERIMENTATION
-from query_api.surfaces.llm import spans
+from query_api.surfaces.llm import projects, spans
 from query_api.surfaces.llm.policy import LLM
 from query_api.surfaces.platform import definitions, flow, health, home, lineage, live, windows
 from query_api.surfaces.platform.policy import PLATFORM
@@ -15,7 +15,7 @@ from query_api.surfaces.policy import Policy
 
 SURFACES: Final[Sequence[tuple[Policy, Sequence[APIRouter]]]] = (
     (PLATFORM, (home.router, health.router, lineage.router, flow.router, windows.router, definitions.router, live.router)),
-    (LLM, (spans.router,)),
+    (LLM, (projects.router, spans.router)),
     (
         EXPERIMENTATION,
         (

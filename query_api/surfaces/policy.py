@@ -75,7 +75,7 @@ class Policy:
     error_schema: Mapping[str, Any]
     """`content` of an error answer, for OpenAPI."""
     keyless_from_loopback: bool = False
-    """Whether reads without a key from this machine act for the default tenant, while the setting for keyless OTLP allows it."""
+    """Whether requests without a key from this machine act for the default tenant, with every permission, while the setting for keyless OTLP allows it."""
     base: str = "/v1"
     """Path under the prefix where its routes, the OpenAPI document and its page begin."""
 

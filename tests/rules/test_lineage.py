@@ -83,12 +83,12 @@ def test_every_door_leads_to_a_topic() -> None:
     assert {door for surface in SURFACES for door in (*surface.doors.values(), *surface.protocols.values())} == set(DOOR_TOPICS)
 
 
-_SHARED_SQL = "schemas.unit_metric_sql"
-"""Statements that several readers run: whoever imports them reads their tables."""
+_SHARED_SQL = {module: ROOT / f"{module.replace('.', '/')}.py" for module in ("schemas.unit_metric_sql", "query_api.readers.visible_spans")}
+"""Statements and conditions that several readers use: whoever imports them reads their tables."""
 
 
 def _tables_in(path: Path) -> set[str]:
-    read = [path, *([ROOT / "schemas" / "unit_metric_sql.py"] if _SHARED_SQL in path.read_text("utf-8") else [])]
+    read = [path, *(shared for module, shared in _SHARED_SQL.items() if module in path.read_text("utf-8"))]
     return {name for each in read for _, text in texts(each) for name in _TABLE.findall(text) if name in BY_NAME}
 
 
@@ -106,7 +106,7 @@ def test_readers_read_what_they_declare(name: str) -> None:
 
 def test_every_reader_with_sql_is_declared() -> None:
     folder = ROOT / "query_api" / "readers"
-    with_sql = {path.stem for path in modules("query_api") if path.parent == folder and _tables_in(path)}
+    with_sql = {path.stem for path in modules("query_api") if path.parent == folder and path not in _SHARED_SQL.values() and _tables_in(path)}
     assert with_sql == {reader.name for reader in READERS if reader.tables}
 
 
@@ -126,7 +126,7 @@ def test_the_computations_have_a_file_each() -> None:
 
 
 def _has_a_file(program: Program) -> bool:
-    folders = {"ingest": ["ingest"], "streams": ["streams"], "query": ["query_api/control", "query_api/domain"], "cli": ["infra/cli"]}[program.service]
+    folders = {"ingest": ["ingest"], "streams": ["streams"], "query": ["query_api", "query_api/control", "query_api/domain"], "cli": ["infra/cli"]}[program.service]
     return any((ROOT / folder / f"{program.name}.py").exists() for folder in folders)
 
 

@@ -14,7 +14,7 @@ LLM traces, in the shapes that the clients of Arize Phoenix use. Also served at 
 
 Lists are `{"data": [...], "next_cursor": null | "..."}`, errors are plain text, and a request with a wrong field gets 422 with a JSON list
 `{"detail": [{"loc", "msg", "type"}]}`. The key may be left out from this machine while `MILLSTREAM_INGEST_KEYLESS_OTLP_FROM_LOOPBACK` is on; such a
-read acts for the default tenant.
+request acts for the default tenant and may do everything.
 """
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from infra.runtime.errors import InvalidArgument, ValidationFailed
 from infra.runtime.settings import IngestSettings
 from ingest import json_rows
+from schemas.arrow_stream import stream
 
 NOW_US = 1_790_000_000_000_000
 
@@ -95,5 +96,5 @@ def test_the_sdk_of_a_request(headers: dict[str, str], sdk: str) -> None:
 
 def test_a_stream_is_one_batch() -> None:
     columns = {"time": json_rows.micros_column(np.array([5, 3, 5, 3])), "unit": pa.array(list("abcd"))}
-    with pa.ipc.open_stream(json_rows.stream(columns)) as reader:
+    with pa.ipc.open_stream(stream(columns)) as reader:
         assert [batch.to_pydict()["unit"] for batch in reader] == [list("abcd")]

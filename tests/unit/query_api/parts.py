@@ -5,8 +5,10 @@ from typing import Any
 
 from infra.runtime.errors import Unavailable
 from infra.runtime.outbound import Outbound
+from infra.runtime.producer import Producer
 from infra.runtime.settings import Settings
 from query_api.access import Access
+from query_api.block_writer import BlockWriter
 from query_api.control.outbox import OutboxPublisher
 from query_api.control.store import ControlStore
 from query_api.control.topic import KafkaControlTopic
@@ -105,6 +107,7 @@ def make_parts(
     async def works() -> None:
         return None
 
+    freshness = Freshness(ledger, WindowReader(rows), clock)
     outbox = OutboxPublisher(store, KafkaControlTopic("127.0.0.1:1", "control"))
     return Parts(
         settings=chosen,
@@ -113,7 +116,8 @@ def make_parts(
         access=Access(chosen, known, clock),
         rows=rows,
         broker=Broker("127.0.0.1:1"),
-        freshness=Freshness(ledger, WindowReader(rows), clock),
+        freshness=freshness,
+        writer=BlockWriter(Producer(chosen.kafka), freshness, clock, 1.0),
         hub=Hub(),
         flow=Flow(ledger, clock),
         probes=probes or Probes(Probe("clickhouse", works)),
