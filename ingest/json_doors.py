@@ -8,10 +8,11 @@ from typing import TypeVar
 
 import msgspec
 
+from infra.runtime import decoding
 from infra.runtime.clock import Clock, uuid7
 from infra.runtime.errors import MillstreamError, UnsupportedMediaType
 from infra.runtime.settings import IngestSettings
-from ingest import decoding, event_blocks, events, json_rows, telemetry
+from ingest import event_blocks, events, json_rows, telemetry
 from ingest.exchange import DoorAnswer, DoorRequest
 from ingest.experiment_check import ExperimentChecks
 from ingest.group_commit import GroupCommit

@@ -14,9 +14,10 @@ from typing import Any, Final
 import msgspec
 import structlog
 
+from infra.runtime import decoding
 from infra.runtime.clock import Clock
 from infra.runtime.errors import InvalidArgument, MillstreamError, Unauthenticated
-from ingest import decoding, metrics
+from ingest import metrics
 from ingest.admission import Admission, Caller
 from ingest.evaluators import Evaluators, ReadyFlag
 from ingest.events import MAX_NAME

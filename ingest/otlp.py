@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 
 from infra.runtime.clock import Clock
 from infra.runtime.settings import Settings
-from ingest import metrics
+from ingest import annotation_rows, metrics
 from ingest.flag_exposures import FlagExposures
 from ingest.group_commit import GroupCommit
 from ingest.otlp_read import SIGNALS, OtlpPart, Reading, Signal, parse, read
 from ingest.publish import Publisher
+from ingest.span_feedback import with_feedback
 from schemas.blocks import Block, Touched
 from schemas.otlp_wire import Window, envelope_head
 
@@ -51,10 +52,11 @@ class OtlpLanes:
         self._clock = clock
         self._exposures = exposures
         self._lanes = {name: GroupCommit(assembler(signal, settings, clock), publisher, settings.ingest, clock) for name, signal in SIGNALS.items()}
+        self._annotations = GroupCommit(annotation_rows.assembler(clock), publisher, settings.ingest, clock)
 
     async def drain(self) -> None:
         """Wait until everything that came in has its answer."""
-        await asyncio.gather(*(lane.drain() for lane in self._lanes.values()))
+        await asyncio.gather(self._annotations.drain(), *(lane.drain() for lane in self._lanes.values()))
 
     async def store(self, signal: Signal, body: bytes, tenant: str, *, project: str = "", batch_id: str | None = None) -> tuple[Reading, str]:
         """Store the good items of a protobuf request; gives the position, empty when there was nothing to store.
@@ -78,7 +80,7 @@ class OtlpLanes:
     def _check(self, signal: Signal, request: object, body: bytes | None, tenant: str, project: str) -> Reading:
         now = self._clock.now_us()
         reading = read(signal, request, body, tenant, project, self._settings.default_project, _window(self._settings, now), self._settings.ingest.max_rows)
-        return self._exposures.added(signal, request, reading, tenant, now)
+        return with_feedback(signal, request, self._exposures.added(signal, request, reading, tenant, now), tenant, now)
 
     async def _submit(self, signal: Signal, reading: Reading, batch_id: str | None) -> str:
         if reading.refused:
@@ -88,6 +90,8 @@ class OtlpLanes:
         stored = [self._lanes[signal.name].submit(reading.part, batch_id)]
         if reading.exposures:
             stored.append(self._exposures.store(reading.exposures))
+        if reading.annotations:
+            stored.append(self._annotations.submit(reading.annotations))
         position = ",".join(await asyncio.gather(*stored))
         if reading.quarantined:
             metrics.ITEMS.labels(signal.topic.name, "quarantined").inc(reading.quarantined)

@@ -6,10 +6,10 @@ from typing import Any
 import orjson
 from google.rpc.status_pb2 import Status
 
+from infra.runtime.decoding import inflate
 from infra.runtime.errors import MillstreamError, NotFound, UnsupportedMediaType
 from infra.runtime.settings import Settings
 from ingest import otlp_json
-from ingest.decoding import inflate
 from ingest.exchange import DoorAnswer, DoorRequest
 from ingest.otlp import LARGE, OtlpLanes
 from ingest.otlp_read import SIGNALS, Reading, Signal

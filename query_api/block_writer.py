@@ -6,25 +6,14 @@ Only what needs a look at stored data before it can be answered is written here;
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
-
 from infra.runtime.clock import Clock, uuid7
 from infra.runtime.producer import Producer
 from query_api.freshness import Freshness, Wait
-from schemas.arrow_stream import stream
 from schemas.blocks import Block
 from schemas.position import Positions
-from schemas.tables.catalog import FED
+from schemas.row_block import row_block
 from schemas.topics import Topic
 
-_ARROW: dict[str, pa.DataType] = {
-    "Int32": pa.int32(),
-    "UInt8": pa.uint8(),
-    "Float64": pa.float64(),
-    "String": pa.string(),
-    "DateTime64(6, 'UTC')": pa.timestamp("us", "UTC"),
-    "DateTime64(9, 'UTC')": pa.timestamp("ns", "UTC"),
-}
 MAX_ROWS = 10_000
 """Rows of one block."""
 
@@ -46,7 +35,8 @@ class BlockWriter:
         """
         reached: dict[str, int] = {}
         for start in range(0, len(rows), MAX_ROWS):
-            reached |= await self.publish(self._block(topic, rows[start : start + MAX_ROWS]))
+            now = self._clock.now_us()
+            reached |= await self.publish(row_block(topic, rows[start : start + MAX_ROWS], str(uuid7(now)), now))
         return reached
 
     async def publish(self, block: Block) -> Positions:
@@ -57,15 +47,3 @@ class BlockWriter:
     async def visible(self, positions: Positions) -> Positions:
         """Returns the watermark once reads see these positions. Raises NotVisibleYet when that takes too long; what was written stays written."""
         return await self._freshness.raw(Wait(positions, self._visible_timeout_s))
-
-    def _block(self, topic: Topic, rows: Sequence[Mapping[str, Any]]) -> Block:
-        columns = {column.name: pa.array([row[column.name] for row in rows], _arrow(column.type)) for column in FED[topic.name].columns}
-        now = self._clock.now_us()
-        return Block(topic, str(uuid7(now)), f"{topic.name}/1", len(rows), stream(columns), now, now, now)
-
-
-def _arrow(kind: str) -> pa.DataType:
-    for wrapper in ("LowCardinality(", "Nullable("):
-        if kind.startswith(wrapper):
-            return _arrow(kind.removeprefix(wrapper).removesuffix(")"))
-    return _ARROW[kind]

@@ -12,7 +12,7 @@ _OWN = (
     Column("position", "Int32", "Of a document, its place in what was retrieved, from 0; -1 for anything else."),
     Column("name", _NAME, "Name of the annotation; with target and identifier it is one annotation."),
     Column("identifier", "String", "Tells annotations of the same name apart; empty for the one that every later one replaces."),
-    Column("trace_id", "String", "Trace of the span where the writer knew it, else empty."),
+    Column("trace_id", "String", "Trace of the span where the writer knew it, else empty: then it is about the span of this id in whatever trace."),
     Column("annotator_kind", _NAME, "LLM, CODE or HUMAN."),
     Column("label", "Nullable(String)", "Label of the result."),
     Column("score", "Nullable(Float64)", "Score of the result."),
@@ -21,7 +21,7 @@ _OWN = (
     Column("source", _NAME, "API for clients, SPAN for feedback carried inside spans, RULE for online evaluation."),
     Column("user_id", "String", "Id of the user whose key it came with, else empty."),
     Column("created", _TIME, "When the first one of its name and identifier was written."),
-    Column("updated", _TIME, "When this one was written; the newest counts."),
+    Column("updated", _TIME, "When this one was written, of one carried by a span when the span ended; the newest counts."),
     Column("deleted", "UInt8", "1 for one that was removed."),
 )
 STRUCTURE = ", ".join(
@@ -32,10 +32,10 @@ STRUCTURE = ", ".join(
 ANNOTATIONS = Table(
     name="annotations",
     meaning="Annotations. Read with FINAL and `deleted = 0`: the newest one of a target, name and identifier counts.",
-    columns=_OWN,
+    columns=(*_OWN, Column("stored", "DateTime('UTC')", "When it was stored; it is kept for the days of retention from then on.", "MATERIALIZED now()")),
     engine="ReplacingMergeTree(updated)",
-    order_by="(tenant, target, target_id, position, name, identifier)",
-    ttl="toDate(updated) + INTERVAL {days} DAY",
+    order_by="(tenant, target, target_id, position, name, identifier, trace_id)",
+    ttl="toDate(stored) + INTERVAL {days} DAY",
     writer="annotations sink",
     feed=Feed(
         format="ArrowStream",

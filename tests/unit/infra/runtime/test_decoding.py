@@ -7,8 +7,8 @@ import zlib
 import pytest
 import zstandard
 
+from infra.runtime.decoding import MAX_MEMBERS, inflate
 from infra.runtime.errors import InvalidArgument, TooLarge, UnsupportedMediaType
-from ingest.decoding import MAX_MEMBERS, inflate
 
 LIMIT = 4_194_304
 PLAIN = b"".join(f"{number * number};".encode() for number in range(60_000))
