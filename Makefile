@@ -55,7 +55,7 @@ lock: $(MILLSTREAM) ## Resolve pyproject.toml anew into requirements.lock; needs
 
 .PHONY: clean
 clean: ## Remove the environment and caches; the data folder stays.
-	rm -rf $(VENV) .venv-gbstats .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(MILLSTREAM): $(STAMP) pyproject.toml
 	@$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "millstream.pth").write_text(str(pathlib.Path.cwd()) + "\n")'

@@ -8,7 +8,8 @@ from msgspec import Meta
 
 from schemas.fields import Name, TenantId, Time
 
-UserRole = Literal["admin", "analyst", "developer", "viewer"]
+UserRole = Literal["admin", "analyst", "developer", "viewer", "member"]
+AuthMethod = Literal["LOCAL", "OAUTH2", "LDAP"]
 
 EMAIL_FORM: Final = r"[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]+@[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)+"
 """A valid e-mail address of the HTML standard (section 4.10.5.1.5), with at least one dot in the domain."""
@@ -31,4 +32,5 @@ class User(msgspec.Struct, frozen=True):
     name: Name
     role: UserRole
     created_at: Time | None = None
-    last_login: Time | None = None
+    auth_method: AuthMethod = "LOCAL"
+    """What a client of the LLM surface said. Nothing is decided by it: API keys give access, however a person proves who they are elsewhere."""

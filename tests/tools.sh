@@ -1,5 +1,5 @@
 #!/bin/sh
-# What the tests use beside Python: a PostgreSQL server from Debian, and the OpenFeature SDKs from npm.
+# What the tests use beside Python: a PostgreSQL server from Debian, and the OpenFeature SDKs and the Phoenix clients from npm.
 # Each is installed once where this machine allows it; the tests that miss one say so and are skipped.
 set -u
 cd "$(dirname "$0")/.."
@@ -15,14 +15,17 @@ if [ -z "$(command -v initdb)$(ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null)"
     fi
 fi
 
-packages=tests/clients/openfeature_js
 if [ -z "$(command -v npm)" ]; then
-    echo "The tests of the JavaScript SDKs are skipped; they need Node.js 20 with npm."
-elif ! cmp -s $packages/package-lock.json $packages/node_modules/.installed; then
-    echo "Installing the JavaScript SDKs that the client tests run; this happens once."
-    if npm ci --prefix $packages --no-audit --no-fund --silent; then
-        cp $packages/package-lock.json $packages/node_modules/.installed
-    else
-        echo "They could not be installed: the tests that need them are skipped."
-    fi
+    echo "The tests of the JavaScript clients are skipped; they need Node.js 20 with npm."
+    exit 0
 fi
+for packages in tests/clients/openfeature_js tests/clients/phoenix_js; do
+    if ! cmp -s $packages/package-lock.json $packages/node_modules/.installed; then
+        echo "Installing the JavaScript packages of $packages; this happens once."
+        if npm ci --prefix $packages --no-audit --no-fund --silent; then
+            cp $packages/package-lock.json $packages/node_modules/.installed
+        else
+            echo "They could not be installed: the tests that need them are skipped."
+        fi
+    fi
+done

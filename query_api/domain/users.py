@@ -1,5 +1,6 @@
 """The people with access to a tenant: listed, created, changed and deleted."""
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from query_api.domain.change import built, change, existing, missing
 from query_api.domain.stored import StoredDefinitions
 from query_api.parts import Parts
 from schemas.definition_kinds import Key, encode_definition
-from schemas.user import User, UserRole, user_id
+from schemas.user import AuthMethod, User, UserRole, user_id
 
 
 async def list_users(stored: StoredDefinitions, tenant: str, role: UserRole | None) -> list[User]:
@@ -29,10 +30,21 @@ async def get_user(stored: StoredDefinitions, tenant: str, name: str) -> User:
     return found.definition
 
 
-async def create_user(parts: Parts, caller: Caller, email: str, name: str, role: UserRole) -> User:
+def last_uses(parts: Parts, tenant: str) -> dict[str, datetime]:
+    """By user id, when one of the user's API keys was used last; without those that never were."""
+    uses: dict[str, datetime] = {}
+    for key in parts.definitions.keys(tenant):
+        used = parts.key_usage.last_used_at(tenant, key.id) if key.user else None
+        if used is not None:
+            uses[key.user] = max(used, uses.get(key.user, used))
+    return uses
+
+
+async def create_user(parts: Parts, caller: Caller, email: str, name: str, role: UserRole, auth_method: AuthMethod = "LOCAL") -> User:
     """Stores a new user. Raises `Conflict` when somebody has the address already, in any case."""
     stored = parts.stored
-    user = built(User, {"tenant": caller.tenant, "id": user_id(email), "email": email, "name": name, "role": role, "created_at": stored.now()})
+    fields = {"tenant": caller.tenant, "id": user_id(email), "email": email, "name": name, "role": role, "created_at": stored.now()}
+    user = built(User, {**fields, "auth_method": auth_method})
     try:
         await stored.write([Draft("user", caller.tenant, user.id, encode_definition(user), 0)], [audited(caller.actor, "user.created", None, user)])
     except Conflict as error:

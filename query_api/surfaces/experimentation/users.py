@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from query_api.access import Caller
 from query_api.dependencies import Allowed, SharedParts
-from query_api.domain.users import create_user, delete_user, get_user, list_users, update_user
+from query_api.domain.users import create_user, delete_user, get_user, last_uses, list_users, update_user
 from query_api.errors import error_responses
 from query_api.surfaces.experimentation.answers import READ_ERRORS, WRITE_ERRORS, Nothing, PageLimit, PageMeta, PageNumber, instant, numbered, on_page, one
 from query_api.surfaces.experimentation.bodies import NAME_FORM, Body, Name
@@ -18,6 +18,8 @@ from schemas.user import EMAIL_FORM, EMAIL_MAX, User, UserRole
 
 router = APIRouter(tags=["users"])
 
+GivenRole = Literal["admin", "analyst", "developer", "viewer"]
+"""The roles of this surface; a member comes from the LLM surface."""
 UserId = Annotated[str, Path(pattern=NAME_FORM, description="Id of the user.", examples=["usr_5b1d2f3c9a0e4d67"])]
 
 
@@ -28,14 +30,14 @@ class NewUser(Body):
         pattern=f"^{EMAIL_FORM}$", max_length=EMAIL_MAX, examples=["new.user@example.com"], description="One user of the tenant has it, in any case."
     )
     name: Name = Field(examples=["New User"])
-    role: UserRole = Field("viewer", description="What the user may do; see the permission table.", examples=["developer"])
+    role: GivenRole = Field("viewer", description="What the user may do; see the permission table.", examples=["developer"])
 
 
 class UserChanges(Body):
     """The fields to change; the others stay."""
 
     name: Name = Field("", examples=["New User"])
-    role: UserRole = Field("viewer", description="The user's API keys follow it at once.", examples=["analyst"])
+    role: GivenRole = Field("viewer", description="The user's API keys follow it at once.", examples=["analyst"])
 
 
 class UserModel(BaseModel):
@@ -46,7 +48,7 @@ class UserModel(BaseModel):
     name: str
     role: UserRole
     created_at: datetime | None
-    last_login: datetime | None
+    last_login: datetime | None = Field(description="When one of the user's API keys was used last, up to some ten seconds late; null before the first use.")
 
 
 class UserAnswer(BaseModel):
@@ -87,7 +89,8 @@ async def list_(
 ) -> Response:
     """Oldest first."""
     users = await list_users(parts.stored, caller.tenant, role)
-    return numbered([_view(user) for user in on_page(users, page, limit)], len(users), page, limit)
+    uses = last_uses(parts, caller.tenant)
+    return numbered([_view(user, uses.get(user.id)) for user in on_page(users, page, limit)], len(users), page, limit)
 
 
 @router.get(
@@ -99,7 +102,7 @@ async def list_(
 )
 async def get(parts: SharedParts, caller: Annotated[Caller, Allowed("users:read")], user_id: UserId) -> Response:
     """By id."""
-    return one(_view(await get_user(parts.stored, caller.tenant, user_id)))
+    return one(_view(await get_user(parts.stored, caller.tenant, user_id), last_uses(parts, caller.tenant).get(user_id)))
 
 
 @router.post(
@@ -112,7 +115,7 @@ async def get(parts: SharedParts, caller: Annotated[Caller, Allowed("users:read"
 )
 async def create(parts: SharedParts, caller: Annotated[Caller, Allowed("users:write")], body: NewUser) -> Response:
     """The address must be free in the tenant, else 409. Give the user an API key with `POST /api-keys` and `user_id`."""
-    return one(_view(await create_user(parts, caller, body.email, body.name, body.role)), status=201)
+    return one(_view(await create_user(parts, caller, body.email, body.name, body.role), None), status=201)
 
 
 @router.put(
@@ -124,7 +127,7 @@ async def create(parts: SharedParts, caller: Annotated[Caller, Allowed("users:wr
 )
 async def update(parts: SharedParts, caller: Annotated[Caller, Allowed("users:write")], user_id: UserId, body: UserChanges) -> Response:
     """Changes name and role. The address is who the user is and stays: create another user for another address."""
-    return one(_view(await update_user(parts, caller, user_id, body.given())))
+    return one(_view(await update_user(parts, caller, user_id, body.given()), last_uses(parts, caller.tenant).get(user_id)))
 
 
 @router.delete(
@@ -140,12 +143,12 @@ async def delete(parts: SharedParts, caller: Annotated[Caller, Allowed("users:wr
     return one({"id": user_id, "deleted": True})
 
 
-def _view(user: User) -> dict[str, Any]:
+def _view(user: User, last_login: datetime | None) -> dict[str, Any]:
     return {
         "id": user.id,
         "email": user.email,
         "name": user.name,
         "role": user.role,
         "created_at": instant(user.created_at),
-        "last_login": instant(user.last_login),
+        "last_login": instant(last_login),
     }
