@@ -10,6 +10,7 @@ MILLSTREAM := $(BIN)/millstream
 JSON ?=
 NAME ?=
 TESTS ?= tests
+PROCESSES ?= 2
 
 .PHONY: help
 help: ## List the targets.
@@ -30,8 +31,8 @@ lint: $(MILLSTREAM) ## Check style, types and layers.
 	$(BIN)/lint-imports --no-cache
 
 .PHONY: test
-test: lint tools ## Run every check and every test on the embedded parts; TESTS=path runs some.
-	$(BIN)/python -m pytest $(TESTS)
+test: lint tools ## Run every check and every test on the embedded parts; TESTS=path runs some, PROCESSES=0 one after the other.
+	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadgroup $(TESTS)
 
 .PHONY: tools
 tools: ## Install what the tests use beside Python, where this machine allows it.
@@ -51,7 +52,7 @@ docs: $(MILLSTREAM) ## Write the generated pages of infra/docs.
 
 .PHONY: lock
 lock: $(MILLSTREAM) ## Resolve pyproject.toml anew into requirements.lock; needs uv.
-	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --quiet --output-file requirements.lock
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock
 
 .PHONY: clean
 clean: ## Remove the environment and caches; the data folder stays.

@@ -15,3 +15,10 @@ def _logging_as_imported() -> Iterator[None]:
     """A command under test configures logging for its process; the next test must not write to its closed streams."""
     yield
     structlog.reset_defaults()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where two processes share the tests, those of one stack stay together, and so do those of one file: what they share is dear to start."""
+    for item in items:
+        stack = next((name for name in ("live", "breakable") if name in getattr(item, "fixturenames", ())), item.location[0])
+        item.add_marker(pytest.mark.xdist_group(stack))
