@@ -52,7 +52,7 @@ docs: $(MILLSTREAM) ## Write the generated pages of infra/docs.
 
 .PHONY: lock
 lock: $(MILLSTREAM) ## Resolve pyproject.toml anew into requirements.lock; needs uv.
-	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet --output-file requirements.lock
 
 .PHONY: clean
 clean: ## Remove the environment and caches; the data folder stays.

@@ -16,6 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from infra.runtime.errors import InvalidArgument, TooLarge
+from ingest.annotation_rows import AnnotationRows
 from ingest.events import EventRows
 from ingest.otlp_size import check_counts
 from schemas.any_value import typed
@@ -48,6 +49,8 @@ class Signal:
     """Field of the response's partial success that counts refused items."""
     group: str
     """Suffix of the request's nested fields: resource_<group>, scope_<group>."""
+    count: Callable[[Any], int]
+    """How many items a scope has, good and bad ones."""
     examine: Callable[[Any, Bad], tuple[Times, bool]]
     """Event times of the good items of one scope, and whether bad ones were taken out of it."""
 
@@ -85,6 +88,8 @@ class Reading:
     """Why items were refused, or stored without their full effect, for the client's developer."""
     exposures: EventRows | None = None
     """Flag evaluations among the items; see `ingest.flag_exposures`."""
+    annotations: AnnotationRows | None = None
+    """Feedback among the items; see `ingest.span_feedback`."""
 
 
 def _spans(scope: Any, bad: Bad) -> tuple[Times, bool]:
@@ -151,11 +156,44 @@ def _replace(items: Any, good: list[Any]) -> None:
     items.extend(good)
 
 
-TRACES = Signal("traces", SPANS, "spans/1", ExportTraceServiceRequest, ExportTraceServiceResponse, "rejected_spans", "spans", _spans)
-METRICS = Signal(
-    "metrics", METRIC_POINTS, "metric_points/1", ExportMetricsServiceRequest, ExportMetricsServiceResponse, "rejected_data_points", "metrics", _points
+def _count_points(scope: Any) -> int:
+    kinds = ((metric, metric.WhichOneof("data")) for metric in scope.metrics)
+    return sum(len(getattr(metric, kind).data_points) for metric, kind in kinds if kind is not None)
+
+
+TRACES = Signal(
+    "traces",
+    SPANS,
+    "spans/1",
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+    rejected="rejected_spans",
+    group="spans",
+    count=lambda scope: len(scope.spans),
+    examine=_spans,
 )
-RECORDS = Signal("logs", LOGS, "logs/1", ExportLogsServiceRequest, ExportLogsServiceResponse, "rejected_log_records", "logs", _records)
+METRICS = Signal(
+    "metrics",
+    METRIC_POINTS,
+    "metric_points/1",
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+    rejected="rejected_data_points",
+    group="metrics",
+    count=_count_points,
+    examine=_points,
+)
+RECORDS = Signal(
+    "logs",
+    LOGS,
+    "logs/1",
+    ExportLogsServiceRequest,
+    ExportLogsServiceResponse,
+    rejected="rejected_log_records",
+    group="logs",
+    count=lambda scope: len(scope.log_records),
+    examine=_records,
+)
 SIGNALS = {signal.name: signal for signal in (TRACES, METRICS, RECORDS)}
 
 
@@ -171,25 +209,25 @@ def parse(signal: Signal, body: bytes, max_items: int) -> Any:
 def read(signal: Signal, request: Any, body: bytes | None, tenant: str, header_project: str, default_project: str, window: Window, max_items: int) -> Reading:
     """Check a parsed request. `body` is what it was parsed from, or None when it has to be serialised. Takes bad items out of `request`.
 
-    Raises TooLarge when the request has more than `max_items` items.
+    Raises TooLarge when the request has more than `max_items` items, good and bad ones together; nothing is examined then.
     """
+    groups = getattr(request, f"resource_{signal.group}")
+    if sum(signal.count(scope) for group in groups for scope in getattr(group, f"scope_{signal.group}")) > max_items:
+        raise TooLarge(f"The request has more than {max_items} items. Send smaller batches.")
     bad: Bad = Counter()
     services: list[str] = []
     projects: list[str] = []
     by_service: dict[str, Times] = {}
     total = 0
     changed = body is None
-    scopes_field = f"scope_{signal.group}"
-    for group in getattr(request, f"resource_{signal.group}"):
+    for group in groups:
         service, project = _named(group.resource)
         services.append(service)
         projects.append(header_project or project or default_project)
-        for scope in getattr(group, scopes_field):
+        for scope in getattr(group, f"scope_{signal.group}"):
             times, taken_out = signal.examine(scope, bad)
             changed = changed or taken_out
             total += len(times)
-            if total > max_items:
-                raise TooLarge(f"The request has more than {max_items} items. Send smaller batches.")
             if times:
                 known = by_service.get(service)
                 by_service[service] = times if known is None else known + times

@@ -25,6 +25,8 @@ from query_api.control.webhook_queue import WebhookQueue
 from query_api.control.webhook_sender import WebhookSender
 from query_api.control.webhooks import WebhookStore
 from query_api.domain.breaker import Breaker
+from query_api.domain.endings import Endings
+from query_api.domain.evaluation_alerts import EvaluationAlerts
 from query_api.domain.health import NotReady, Probe, Probes
 from query_api.domain.keys import ensure_bootstrap
 from query_api.domain.pinning import Pinning
@@ -128,11 +130,22 @@ def create_app(settings: Settings) -> FastAPI:
         pinning=Pinning(StoredDefinitions(store, definitions, clock, outbox.wake), ExposedUnits(rows), clock),
     )
     breaker = Breaker(parts.stored, definitions, WindowReader(rows), queue, Leadership(store.engine, "breaker"))
+    endings = Endings(parts.stored, definitions, Leadership(store.engine, "endings"))
     judged = UpdatesReader(settings.kafka.bootstrap, breaker, clock)
+    alerts = EvaluationAlerts(definitions, WindowReader(rows), queue, Leadership(store.engine, "evaluation"))
+    watched = UpdatesReader(settings.kafka.bootstrap, alerts, clock)
 
     async def judge() -> None:
         await migrated.wait()
         await breaker.run(judged.run, follower.caught_up)
+
+    async def end() -> None:
+        await migrated.wait()
+        await endings.run(follower.caught_up)
+
+    async def watch() -> None:
+        await migrated.wait()
+        await alerts.run(watched.run, follower.caught_up)
 
     async def tell() -> None:
         await migrated.wait()
@@ -151,7 +164,16 @@ def create_app(settings: Settings) -> FastAPI:
         await key_usage.start()
         await producer.start()
         settle()
-        loops = {"definitions": publish_definitions, "updates": updates.run, "flow": flow.run, "breaker": judge, "webhooks": tell, "pinning": parts.pinning.run}
+        loops = {
+            "definitions": publish_definitions,
+            "updates": updates.run,
+            "flow": flow.run,
+            "breaker": judge,
+            "evaluation_alerts": watch,
+            "endings": end,
+            "webhooks": tell,
+            "pinning": parts.pinning.run,
+        }
         tasks = [asyncio.create_task(_forever(name, loop), name=name) for name, loop in loops.items()]
         try:
             yield

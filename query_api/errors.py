@@ -13,10 +13,12 @@ from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from infra.runtime.errors import KINDS, InvalidArgument, MillstreamError, NotFound
+from infra.runtime.errors import KINDS, InvalidArgument, MillstreamError, NotFound, TooLarge
 from query_api.surfaces.policy import FieldFault, Policy
 
 _log = structlog.get_logger()
+_UNREADABLE = "There was an error parsing the body"
+"""What the framework says of a body that is no JSON for another reason than its grammar."""
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -71,6 +73,8 @@ def from_http(error: HTTPException) -> MillstreamError:
         return NotFound("no such path")
     if error.status_code == 405:
         return MethodNotAllowed(f"this path takes {(error.headers or {}).get('Allow', 'another method')}")
+    if error.status_code == 413:
+        return TooLarge(error.detail)
     if error.status_code < 500:
         return InvalidArgument(str(error.detail))
     return Defect(uuid.uuid4().hex)
@@ -92,6 +96,8 @@ def install(app: FastAPI, policy: Policy) -> None:
 
     async def framework(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
+        if error.status_code == 400 and error.detail == _UNREADABLE:
+            return policy.render_faults([FieldFault(("body",), _why_unreadable(error.__cause__), "json_invalid")])
         headers = dict(error.headers or {})
         if error.status_code == 405:
             headers["Allow"] = ", ".join(_methods(app, request))
@@ -109,6 +115,15 @@ def install(app: FastAPI, policy: Policy) -> None:
     app.add_middleware(Boundary, policy=policy)
 
 
+def _why_unreadable(problem: BaseException | None) -> str:
+    match problem:
+        case UnicodeDecodeError():
+            return "the body is not UTF-8; send JSON in UTF-8, not compressed"
+        case RecursionError():
+            return "the body nests too deep; flatten it"
+    return f"the body cannot be read as JSON: {problem}"
+
+
 def _methods(app: FastAPI, request: Request) -> list[str]:
     """Every method that the path of a request takes; the framework names those of its first route only."""
     router = next(route for route in app.routes if route.matches(request.scope)[0] is not Match.NONE)
@@ -120,6 +135,7 @@ def error_responses(policy: Policy, *codes: str) -> dict[int | str, dict[str, An
     by_status: dict[int | str, dict[str, Any]] = {}
     for code in codes:
         kind = KINDS[code]
-        entry = by_status.setdefault(kind.http, {"description": "", "content": policy.error_schema})
+        content = {**policy.error_schema, **(policy.faults_schema if kind.http == 422 else {})}
+        entry = by_status.setdefault(kind.http, {"description": "", "content": content})
         entry["description"] = f"{entry['description']} `{code}`: {kind.meaning}".strip()
     return by_status

@@ -17,7 +17,7 @@ import msgspec
 from schemas.definition_kinds import ControlRecord
 from schemas.definitions import Definitions
 
-WindowKind = Literal["assignments", "cardinality", "cost", "significance"]
+WindowKind = Literal["assignments", "cardinality", "cost", "significance", "evaluation"]
 MarkReason = Literal["block", "recompute", "definition"]
 
 
@@ -75,6 +75,27 @@ class KeyUse(msgspec.Struct, frozen=True):
     def key(self) -> bytes:
         """Key on the compacted topic."""
         return f"{self.tenant}/{self.id}".encode()
+
+
+class EvaluationTask(msgspec.Struct, frozen=True):
+    """One span that a model is to judge."""
+
+    tenant: str
+    rule: str
+    annotation: str
+    """Name of the annotation."""
+    unit: str
+    """span or trace_root."""
+    trace_id: str
+    span_id: str
+    project: str
+    ended_us: int
+    """When the span ended."""
+    prompt: str
+    """The rule's template with the values of the span."""
+    judge: str
+    """The rule's evaluator when the span came, as JSON."""
+    queued_at_us: int
 
 
 class AvroType(NamedTuple):
@@ -161,7 +182,28 @@ KEY_USE: Final = AvroType(
         ),
     ),
 )
-AVRO_TYPES: Final = (CONTROL, UPDATE, MARK, KEY_USE)
+EVALUATION_TASK: Final = AvroType(
+    5,
+    "evaluation_task",
+    (
+        _record(
+            "EvaluationTask",
+            "One span that a model is to judge.",
+            {"name": "tenant", "type": "string"},
+            {"name": "rule", "type": "string"},
+            {"name": "annotation", "type": "string"},
+            {"name": "unit", "type": "string"},
+            {"name": "trace_id", "type": "string"},
+            {"name": "span_id", "type": "string"},
+            {"name": "project", "type": "string"},
+            {"name": "ended_us", "type": "long"},
+            {"name": "prompt", "type": "string"},
+            {"name": "judge", "type": "string"},
+            {"name": "queued_at_us", "type": "long"},
+        ),
+    ),
+)
+AVRO_TYPES: Final = (CONTROL, UPDATE, MARK, KEY_USE, EVALUATION_TASK)
 
 _PARSED: Final = {kind.id: tuple(fastavro.parse_schema(version, named_schemas={}) for version in kind.versions) for kind in AVRO_TYPES}
 
@@ -217,6 +259,16 @@ def encode_key_use(use: KeyUse) -> bytes:
 def decode_key_use(data: bytes) -> KeyUse:
     """Raises ValueError when `data` is not the use of a key."""
     return msgspec.convert(_decode(KEY_USE, data), KeyUse)
+
+
+def encode_evaluation_task(task: EvaluationTask) -> bytes:
+    """The task as it stands on the topic of evaluation tasks."""
+    return _encode(EVALUATION_TASK, msgspec.structs.asdict(task))
+
+
+def decode_evaluation_task(data: bytes) -> EvaluationTask:
+    """Raises ValueError when `data` is not an evaluation task."""
+    return msgspec.convert(_decode(EVALUATION_TASK, data), EvaluationTask)
 
 
 def _encode(kind: AvroType, values: Mapping[str, Any]) -> bytes:

@@ -15,6 +15,7 @@ from schemas.definition_kinds import PriceList
 from schemas.windows import MICROSECONDS, MINUTE_US, Grain, window_end, window_start
 
 PROVIDER, MODEL, PROJECT, USER, SESSION, TRACE, SERVICE = "provider", "model", "project", "user", "session", "trace", "service"
+PROMPT_VERSION: Final = "prompt_version"
 
 PROMPT, COMPLETION, CACHED, REASONING = "prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens"
 METRIC_POINTS, SPANS, LOG_RECORDS, BYTES = "metric_points", "spans", "log_records", "bytes_stored"

@@ -1,4 +1,4 @@
-"""What can be defined: tenants, keys, users, experiments and their pins, exclusion groups, metrics, flags and price lists, and the record that carries one.
+"""What can be defined: tenants, keys, users, experiments and their pins, exclusion groups, metrics, flags, price lists and evaluation rules, and the record that carries one.
 
 Every kind is a frozen struct that checks itself when it is built or decoded; a wrong value raises
 `msgspec.ValidationError` (decoding) or `ValueError` (building) with the path and the reason. Unknown fields are
@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 import msgspec
 from msgspec import Meta
 
+from schemas.evaluation_rule import EvaluationRule
 from schemas.exclusion import ExclusionGroup
 from schemas.fields import Name, Percent, Price, TenantId, Time, to_us
 from schemas.flag import Flag
@@ -20,7 +21,7 @@ from schemas.pins import Pins
 from schemas.targeting import Rule, check
 from schemas.user import User
 
-DefinitionKind = Literal["tenant", "key", "user", "experiment", "exclusion_group", "metric", "flag", "price_list", "pins"]
+DefinitionKind = Literal["tenant", "key", "user", "experiment", "exclusion_group", "metric", "flag", "price_list", "pins", "evaluation_rule"]
 KINDS: Final[tuple[DefinitionKind, ...]] = get_args(DefinitionKind)
 Scope = Literal["ingest", "read", "admin"]
 Role = Literal["admin", "analyst", "developer", "viewer", "member", "ingest", "read"]
@@ -281,7 +282,7 @@ class PriceList(msgspec.Struct, frozen=True):
         return None
 
 
-Definition = Tenant | Key | User | Experiment | ExclusionGroup | Metric | Flag | PriceList | Pins
+Definition = Tenant | Key | User | Experiment | ExclusionGroup | Metric | Flag | PriceList | Pins | EvaluationRule
 TYPES: Final[Mapping[DefinitionKind, type[Definition]]] = {
     "tenant": Tenant,
     "key": Key,
@@ -292,6 +293,7 @@ TYPES: Final[Mapping[DefinitionKind, type[Definition]]] = {
     "flag": Flag,
     "price_list": PriceList,
     "pins": Pins,
+    "evaluation_rule": EvaluationRule,
 }
 
 

@@ -32,6 +32,7 @@ from schemas.definition_kinds import (
     encode_definition,
 )
 from schemas.effective_experiment import EffectiveExperiment, resolve_experiment
+from schemas.evaluation_rule import EvaluationRule
 from schemas.exclusion import ExclusionGroup
 from schemas.fields import to_us
 from schemas.flag import Flag
@@ -48,6 +49,7 @@ __all__ = [
     "DefinitionKind",
     "Definitions",
     "EffectiveExperiment",
+    "EvaluationRule",
     "ExclusionGroup",
     "Experiment",
     "Flag",
@@ -71,7 +73,7 @@ __all__ = [
 ]
 
 
-D = TypeVar("D", Tenant, Key, User, Experiment, ExclusionGroup, Metric, Flag, PriceList, Pins)
+D = TypeVar("D", Tenant, Key, User, Experiment, ExclusionGroup, Metric, Flag, PriceList, Pins, EvaluationRule)
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -208,6 +210,13 @@ class Definitions:
     def flags(self, tenant: str) -> tuple[Flag, ...]:
         """All flags of a tenant, by id."""
         return _sorted_values(self._of(Flag, tenant))
+
+    def evaluation_rule(self, tenant: str, rule_id: str) -> EvaluationRule | None:
+        return self._of(EvaluationRule, tenant).get(rule_id)
+
+    def evaluation_rules(self, tenant: str) -> tuple[EvaluationRule, ...]:
+        """All evaluation rules of a tenant, by id."""
+        return _sorted_values(self._of(EvaluationRule, tenant))
 
     def price_lists(self, tenant: str) -> tuple[PriceList, ...]:
         """The price lists of a tenant in the order they come into force. Where two start together the higher version

@@ -10,6 +10,7 @@ definition only replaces guesses by facts:
   experiment in particular, whose events were seen, and for each event type that no proportion covers a default proportion named like the event type.
 """
 
+import hashlib
 from collections.abc import Collection, Iterable
 
 import msgspec
@@ -62,3 +63,20 @@ def _default_metrics(tenant: str, by_id: dict[str, Metric], seen: set[str]) -> t
     for event_type in sorted(seen - covered - by_id.keys()):
         chosen[event_type] = default_metric(tenant, event_type)
     return tuple(chosen[name] for name in sorted(chosen)[:DEFAULT_METRIC_LIMIT])
+
+
+def fingerprint(defined: Experiment | None, metrics: Iterable[Metric]) -> str:
+    """Stands for all that the figures of an experiment's windows depend on in its definitions: windows computed under equal texts need no
+    recomputation. `metrics` are all of the tenant, in any order."""
+    named = set(defined.metrics) if defined else set()
+    chosen = sorted((metric for metric in metrics if (metric.id in named if named else not metric.experiment)), key=lambda metric: metric.id)
+    measured = [msgspec.structs.replace(metric, name="", description="", direction="increase", use="goal", experiment="") for metric in chosen]
+    experiment = defined and (
+        [(variant.name, variant.weight, variant.control) for variant in defined.variants],
+        defined.metrics,
+        defined.alpha,
+        defined.starts_at,
+        defined.ends_at,
+        [(guardrail.metric, guardrail.alpha) for guardrail in defined.guardrails],
+    )
+    return hashlib.sha256(msgspec.json.encode((experiment, measured))).hexdigest()[:32]

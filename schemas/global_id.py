@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, cast, get_args
 IdType = Literal[
     "Project", "Span", "Trace", "ProjectSession", "Dataset", "DatasetVersion", "DatasetExample", "DatasetSplit", "Experiment", "ExperimentRun",
     "ExperimentEvaluation", "SpanAnnotation", "TraceAnnotation", "ProjectSessionAnnotation", "DocumentAnnotation", "Prompt", "PromptVersion",
-    "PromptVersionTag", "User",
+    "PromptVersionTag", "User", "CategoricalAnnotationConfig", "ContinuousAnnotationConfig", "FreeformAnnotationConfig",
 ]  # fmt: skip
 _TYPES = frozenset(get_args(IdType))
 
@@ -78,3 +78,9 @@ def number_text(number: int) -> str | None:
         return raw[1:].decode() if raw[:1] == b"\x01" else None
     except ValueError:
         return None
+
+
+def user_number(user_id: str) -> int:
+    """A user's number: that of the hex digits in the id."""
+    digits = user_id.removeprefix("usr_")
+    return int(digits, 16) if len(digits) == 16 and set(digits) <= set("0123456789abcdef") else text_number(user_id)

@@ -16,6 +16,7 @@ Permission = Literal[
     "traces:read", "traces:write", "traces:delete",
     "datasets:read", "datasets:write",
     "prompts:read", "prompts:write",
+    "evaluations:write",
 ]  # fmt: skip
 PERMISSIONS: Final[tuple[Permission, ...]] = get_args(Permission)
 
@@ -42,12 +43,13 @@ MEANINGS: Final[Mapping[Permission, str]] = {
     "datasets:read": "Read datasets and the experiments on them.",
     "datasets:write": "Create, change and delete datasets, and run experiments on them.",
     "prompts:read": "Read prompts and their versions.",
-    "prompts:write": "Create prompts, versions and tags, and change prompts.",
+    "prompts:write": "Create, change and delete prompts, their versions and tags.",
+    "evaluations:write": "Create, change, try and delete rules of online evaluation, which may call models, and configurations of annotations.",
 }
 
 _READ: Final[tuple[Permission, ...]] = ("experiments:read", "results:read", "flags:read", "traces:read", "datasets:read", "prompts:read")
 _SEND: Final[tuple[Permission, ...]] = ("assignments:read", "events:write", "flags:evaluate", "traces:write")
-_AUTHOR: Final[tuple[Permission, ...]] = ("traces:delete", "datasets:write", "prompts:write")
+_AUTHOR: Final[tuple[Permission, ...]] = ("traces:delete", "datasets:write", "prompts:write", "evaluations:write")
 _EXPERIMENT: Final[tuple[Permission, ...]] = (
     *_READ, *_SEND, *_AUTHOR, "experiments:write", "experiments:run", "users:read", "webhooks:read", "audit:read",
 )  # fmt: skip
@@ -57,7 +59,7 @@ ROLE_PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
     "analyst": frozenset(_EXPERIMENT),
     "developer": frozenset((*_EXPERIMENT, "flags:write", "keys:read", "keys:write", "webhooks:write")),
     "viewer": frozenset(_READ),
-    "member": frozenset((*_READ, *_SEND, *_AUTHOR)),
+    "member": frozenset((*_READ, *_SEND)),
     "ingest": frozenset(_SEND),
     "read": frozenset(_READ),
 }

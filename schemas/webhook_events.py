@@ -7,7 +7,9 @@ import msgspec
 
 from schemas.windows import to_iso
 
-WebhookEvent = Literal["experiment.started", "experiment.stopped", "experiment.significant", "flag.toggled", "experiment.guardrail_tripped"]
+WebhookEvent = Literal[
+    "experiment.started", "experiment.stopped", "experiment.significant", "flag.toggled", "experiment.guardrail_tripped", "evaluation.threshold_crossed"
+]  # fmt: skip
 WEBHOOK_EVENTS: Final[tuple[WebhookEvent, ...]] = get_args(WebhookEvent)
 TEST_EVENT: Final = "webhook.test"
 """Sent only by the test button."""

@@ -22,23 +22,24 @@ from schemas.definitions import Definitions
 from schemas.guardrail import is_guarded
 from schemas.lineage import MARKS
 from schemas.tables.catalog import FED
-from schemas.topics import BY_NAME, DEAD_LETTERS, EXPERIMENT_MARKS, RAW, TELEMETRY_MARKS, Topic
+from schemas.topics import BY_NAME, DEAD_LETTERS, EVALUATION_MARKS, EXPERIMENT_MARKS, RAW, TELEMETRY_MARKS, Topic
 from schemas.windows import Grain
-from streams.assignments import Assignments
 from streams.cardinality import Cardinality
 from streams.cost import Cost
 from streams.dead_letter_index import DeadLetterIndex
 from streams.dead_letters import DeadLetters
+from streams.evaluation import Evaluation
+from streams.evaluator import Evaluator
+from streams.experiment_windows import ExperimentWindows
 from streams.fatal import DEFECT, stop_worker
 from streams.lanes import Lanes
 from streams.ledger import Ledger
+from streams.pace import Pace
 from streams.publish_windows import WindowWriter
 from streams.readers.ledger import recent_outcomes
 from streams.refresher import SPANS as ENDING_GRAINS
 from streams.refresher import Refresher, Subject, Windows
-from streams.significance import Significance
 from streams.sink import Revoked, Sink
-from streams.unit_totals import UnitTotals
 
 _log = structlog.get_logger()
 
@@ -103,38 +104,59 @@ class Agents:
         self._sinks: dict[str, Sink] = {}
         self._ledger = Ledger(parts.clickhouse, parts.generation, parts.settings.streams, parts.clock)
         self._letters = DeadLetterIndex(parts.clickhouse, parts.settings.streams, parts.clock)
-        totals = UnitTotals(parts.clickhouse, parts.clock)
-        self._refreshers = {
-            EXPERIMENT_MARKS.name: [
-                self._refresher(Assignments(parts.clickhouse, totals, parts.definitions, self._writer("assignments")), ()),
-                self._refresher(Significance(parts.clickhouse, totals, parts.definitions, self._writer("significance")), ENDING_GRAINS, self._is_guarded),
-            ],
-            TELEMETRY_MARKS.name: [
-                self._refresher(Cardinality(parts.clickhouse, self._writer("cardinality"), parts.clock), ()),
-                self._refresher(Cost(parts.clickhouse, self._writer("cost"), parts.definitions, parts.clock), ()),
-            ],
+        self._pace = Pace(parts.clock, parts.settings.streams.keeping_up_s)
+        experiments = ExperimentWindows(
+            parts.clickhouse, parts.clock, parts.definitions, assignments=self._writer("assignments"), significance=self._writer("significance")
+        )
+        together = self._refresher(experiments, ENDING_GRAINS, self._share)
+        self._refreshers: dict[str, tuple[Topic, Refresher]] = {
+            "assignments": (EXPERIMENT_MARKS, together),
+            "significance": (EXPERIMENT_MARKS, together),
+            "cardinality": (TELEMETRY_MARKS, self._refresher(Cardinality(parts.clickhouse, self._writer("cardinality"), parts.clock))),
+            "cost": (TELEMETRY_MARKS, self._refresher(Cost(parts.clickhouse, self._writer("cost"), parts.definitions, parts.clock))),
+            "evaluation": (
+                EVALUATION_MARKS,
+                self._refresher(Evaluation(parts.clickhouse, self._writer("evaluation"), parts.definitions, parts.clock), (), self._rule_share),
+            ),
         }
+        """By agent. Two agents that share a refresher both bring every mark: one that counts twice changes nothing, and it is done when both are."""
+        self._evaluator = Evaluator(parts.clickhouse, parts.producer, parts.definitions, parts.settings.streams, parts.clock)
 
     def register(self) -> None:
         """One sink per raw topic, one agent per computation, and the tasks that drive the refreshes."""
         for topic in RAW:
             self._agent(f"{topic.name}_sink", topic, self._side_by_side(f"{topic.name}_sink", self._store))
         self._agent("dead_letter_index", DEAD_LETTERS, self._index)
-        for name, refreshers in self._refreshers.items() if self._parts.settings.streams.computations else ():
-            for refresher in refreshers:
-                self._agent(refresher.kind, BY_NAME[name], self._marker(refresher))
-                self._app.task(_driver(refresher))
+        if self._parts.settings.streams.computations:
+            for name, (topic, refresher) in self._refreshers.items():
+                self._agent(name, topic, self._marker(refresher))
+            self._agent(self._evaluator.kind, TELEMETRY_MARKS, self._marker(self._evaluator))
+            for driven in self._driven():
+                self._app.task(_driver(driven))
         self._app.on_partitions_assigned.connect(self._on_assigned)
         self._app.on_partitions_revoked.connect(self._on_revoked)
 
     def _writer(self, kind: str) -> WindowWriter:
         return WindowWriter(kind, self._parts.clickhouse, self._parts.producer, self._parts.clock)
 
-    def _refresher(self, windows: Windows, grains: tuple[Grain, ...], guarded: Callable[[Subject], bool] = lambda _: False) -> Refresher:
-        return Refresher(windows, self._parts.settings.streams, self._parts.clock, grains, guarded)
+    def _refresher(self, windows: Windows, grains: tuple[Grain, ...] = (), share: Callable[[Subject], float] | None = None) -> Refresher:
+        return Refresher(windows, self._parts.settings.streams, self._parts.clock, grains, share)
 
-    def _is_guarded(self, subject: Subject) -> bool:
-        return is_guarded(self._parts.definitions.experiment(subject.tenant, subject.name))
+    def _driven(self) -> "list[Refresher | Evaluator]":
+        """Every refresher once, and the evaluator."""
+        return [*dict.fromkeys(refresher for _, refresher in self._refreshers.values()), self._evaluator]
+
+    def _share(self, subject: Subject) -> float:
+        """The share of time for an experiment: more where units are protected, and as long as nothing else needs the engine."""
+        settings = self._parts.settings.streams
+        guarded = is_guarded(self._parts.definitions.experiment(subject.tenant, subject.name))
+        return max(settings.refresh_duty, settings.guarded_duty if guarded else 0.0, settings.eager_duty if self._pace.keeping_up() else 0.0)
+
+    def _rule_share(self, subject: Subject) -> float:
+        """The share of time for an evaluation rule: more where somebody waits for an alert, and as long as nothing else needs the engine."""
+        settings = self._parts.settings.streams
+        rule = self._parts.definitions.evaluation_rule(subject.tenant, subject.name)
+        return max(settings.refresh_duty, settings.guarded_duty if rule and rule.alerts else 0.0, settings.eager_duty if self._pace.keeping_up() else 0.0)
 
     def _agent(self, name: str, topic: Topic, handle: Callable[[Any], Awaitable[None]]) -> None:
         channel = self._app.topic(topic.name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
@@ -179,7 +201,7 @@ class Agents:
         await self._letters.note(message.partition, message.offset, _headers(message.headers))
         event.ack()
 
-    def _marker(self, refresher: Refresher) -> Callable[[Any], Awaitable[None]]:
+    def _marker(self, refresher: Refresher | Evaluator) -> Callable[[Any], Awaitable[None]]:
         async def take(event: Any) -> None:
             try:
                 mark = decode_mark(event.message.value)
@@ -195,7 +217,7 @@ class Agents:
         p = self._parts
         recent: list[str] = await recent_outcomes(p.clickhouse, topic, 200)
         dead = DeadLetters(topic, p.producer, p.settings.streams, reversed(recent))
-        return Sink(BY_NAME[topic], FED[topic], MARKS.get(topic), p.clickhouse, p.producer, self._ledger, dead, p.settings, p.clock, self._owned)
+        return Sink(BY_NAME[topic], FED[topic], MARKS.get(topic), p.clickhouse, p.producer, self._ledger, dead, p.settings, p.clock, self._pace, self._owned)
 
     def _owned(self, topic: str, partition: int) -> bool:
         return (topic, partition) in self._assigned
@@ -213,9 +235,8 @@ class Agents:
     def _forget(self) -> None:
         for sink in self._sinks.values():
             sink.forget()
-        for refreshers in self._refreshers.values():
-            for refresher in refreshers:
-                refresher.forget()
+        for driven in self._driven():
+            driven.forget()
 
 
 @dataclass
@@ -231,7 +252,7 @@ def _headers(headers: Any) -> list[tuple[str, bytes]]:
     return list(headers.items()) if isinstance(headers, dict) else list(headers or ())
 
 
-def _driver(refresher: Refresher) -> Callable[[], Awaitable[None]]:
+def _driver(refresher: Refresher | Evaluator) -> Callable[[], Awaitable[None]]:
     async def drive() -> None:
         try:
             await refresher.run()

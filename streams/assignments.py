@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -10,13 +11,11 @@ from infra.runtime.clickhouse import ClickHouse
 from schemas import position, sample_ratio
 from schemas.definitions import Definitions, effective_experiment
 from schemas.unit_sums import SEVERAL
-from schemas.windows import MINUTE_US, Grain, to_iso, window_start
-from streams.experiment_span import ExperimentSpans
+from schemas.windows import MINUTE_US, Grain, minute_of, to_iso, window_start
 from streams.publish_windows import Items, WindowWriter
-from streams.readers import experiments
-from streams.readers.experiments import Scope
+from streams.readers.windows import window_starts
 from streams.refresher import SPANS, Batch, Subject
-from streams.unit_totals import TIMEOUT_S, UnitTotals
+from streams.unit_readings import Reading
 
 WHOLE = "*"
 """Item that holds the figures of all variants together."""
@@ -27,37 +26,42 @@ Counts = Mapping[str, int]
 """Units by variant."""
 
 
+_ByMinute = dict[int, dict[str, int]]
+
+
+@dataclass
+class _State:
+    """How far the windows of an experiment are."""
+
+    positions: position.Positions
+    by_minute: _ByMinute | None = None
+    """Counts by minute of the last refresh; None before the first."""
+
+
 class Assignments:
     """Windows of assignments. One instance per worker; it owns the experiments whose marks the worker reads."""
 
-    kind = "assignments"
-
-    def __init__(self, clickhouse: ClickHouse, totals: UnitTotals, definitions: Definitions, writer: WindowWriter) -> None:
+    def __init__(self, clickhouse: ClickHouse, definitions: Definitions, writer: WindowWriter) -> None:
         self._clickhouse = clickhouse
-        self._spans = ExperimentSpans(clickhouse, definitions)
-        self._totals = totals
         self._definitions = definitions
         self._writer = writer
-        self._positions: dict[Subject, dict[str, int]] = {}
-        self._by_minute: dict[Subject, dict[int, dict[str, int]]] = {}
+        self._states: dict[Subject, _State] = {}
 
     def forget(self) -> None:
-        self._positions.clear()
-        self._by_minute.clear()
-        self._totals.forget()
+        """Partitions moved: other workers may have written."""
+        self._states.clear()
         self._writer.forget()
 
-    async def refresh(self, subject: Subject, batch: Batch) -> None:
-        """All windows at once: a unit's first exposure may move between windows, so they change together."""
-        ready = await self._totals.ready(subject, batch)
-        if subject not in self._positions:
-            self._positions[subject] = await self._writer.positions(subject.tenant, subject.name)
-        positions = position.merge(self._positions[subject], batch.positions)
-        scope = Scope(subject.tenant, subject.name, ready.sealed, window=await self._spans.cut(subject))
-        table = await experiments.exposures(self._clickhouse, scope, ready.rows, timeout=TIMEOUT_S)
+    async def refresh(self, subject: Subject, batch: Batch, reading: Reading) -> None:
+        """All windows at once: a unit's first exposure may move between windows, so they change together. Raises ClickHouseError; repeating is safe."""
+        state = self._states.get(subject)
+        if state is None:
+            state = self._states[subject] = _State((await self._writer.reached(subject.tenant, subject.name)).positions)
+        positions = position.merge(state.positions, batch.positions)
+        table = reading.exposures
         by_minute = _count(table, "minute")
         weights = self._weights(subject, {name for counts in by_minute.values() for name in counts})
-        changed = self._changed(subject, batch, by_minute)
+        changed = await self._changed(subject, batch, state.by_minute, by_minute)
         for grain in SPANS:
             windows: defaultdict[int, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
             wanted = {window_start(minute * MINUTE_US, grain) for minute in changed}
@@ -71,20 +75,13 @@ class Assignments:
         whole = _items(_sum(by_minute.values()), weights, suspects=_suspects(table, weights))
         await self._writer.write(subject.tenant, subject.name, Grain.ALL.value, {0: whole}, positions)
         await self._writer.watermark(subject.tenant, subject.name, positions)
-        self._positions[subject] = positions
-        self._by_minute[subject] = by_minute
+        state.positions, state.by_minute = positions, by_minute
 
-    async def refresh_window(self, subject: Subject, grain: Grain, start_us: int) -> None:
-        """Nothing is left to do: `refresh` brought every window of the subject up to date."""
-
-    async def caught_up(self, subject: Subject, positions: position.Positions) -> None:
-        """Nothing is left to say: the watermark of `refresh` holds for every window."""
-
-    def _changed(self, subject: Subject, batch: Batch, by_minute: dict[int, dict[str, int]]) -> set[int]:
-        """Minutes whose counts differ from those of the last refresh."""
-        before = self._by_minute.get(subject)
+    async def _changed(self, subject: Subject, batch: Batch, before: _ByMinute | None, by_minute: _ByMinute) -> set[int]:
+        """Minutes whose counts differ from those of the last refresh; all that have or had a window where the definitions changed."""
         if batch.redefined:
-            return {*by_minute, *batch.minutes}
+            stored = await window_starts(self._clickhouse, "assignments", subject.tenant, subject.name, Grain.MINUTE.value)
+            return {*by_minute, *batch.minutes, *(minute_of(start) for start in stored)}
         if before is None:
             return set(batch.minutes)
         return {minute for minute in {*before, *by_minute} if before.get(minute) != by_minute.get(minute)}

@@ -16,7 +16,7 @@ from schemas.cost import FINER, whole_minutes
 from schemas.windows import MICROSECONDS, MINUTE_US, Grain, windows_touched
 from streams.publish_windows import WindowWriter
 from streams.readers import cardinality as reader
-from streams.refresher import Batch, Subject
+from streams.refresher import Batch, Redefinition, Subject
 
 CHUNK = 60
 """Minutes counted by one statement."""
@@ -48,7 +48,11 @@ class Cardinality:
     async def refresh_window(self, subject: Subject, grain: Grain, start_us: int) -> None:
         """Nothing: `refresh` has done it."""
 
-    async def caught_up(self, subject: Subject, positions: position.Positions) -> None:
+    async def redefined(self, subject: Subject) -> Redefinition | None:
+        """Nothing is left to compute anew: `refresh` does it all."""
+        return None
+
+    async def caught_up(self, subject: Subject, positions: position.Positions, redefinition: int) -> None:
         """Nothing is left to say: the watermark of `refresh` holds for every window."""
 
     def forget(self) -> None:
@@ -59,7 +63,7 @@ class Cardinality:
     async def _merged(self, subject: Subject, batch: Batch) -> dict[str, int]:
         known = self._positions.get(subject)
         if known is None:
-            known = await self._writer.positions(subject.tenant, subject.name)
+            known = (await self._writer.reached(subject.tenant, subject.name)).positions
         return position.merge(known, batch.positions)
 
     async def _chunk(self, subject: Subject, minutes: Sequence[int], redefined: bool, positions: Mapping[str, int]) -> None:

@@ -1,4 +1,4 @@
-"""Cost: what a tenant's telemetry used and what that costs, by provider, model, project, user, session, trace and service.
+"""Cost: what a tenant's telemetry used and what that costs, by provider, model, project, user, session, trace, prompt version and service.
 
 Marks name a service. A refresh adds up the touched minutes of that service again from the distinct rows, hands the sums up
 (5m from 1m, 1h from 5m, 1d from 1h, all from 1d) for the subjects in those minutes only, and prices the windows of those
@@ -18,7 +18,7 @@ from schemas.windows import MINUTE_US, Grain, window_end, window_start, windows_
 from streams.publish_windows import Items, WindowWriter
 from streams.readers import cost as reader
 from streams.readers.cost import Touched
-from streams.refresher import Batch, Subject
+from streams.refresher import Batch, Redefinition, Subject
 
 CHUNK = 60
 """Minutes added up by one statement."""
@@ -52,7 +52,7 @@ class Cost:
         """
         known = self._positions.get(subject)
         if known is None:
-            known = await self._writer.positions(subject.tenant, subject.name)
+            known = (await self._writer.reached(subject.tenant, subject.name)).positions
         positions = position.merge(known, batch.positions)
         if batch.redefined and not batch.minutes:
             await self._follow_prices(subject.tenant)
@@ -66,7 +66,11 @@ class Cost:
     async def refresh_window(self, subject: Subject, grain: Grain, start_us: int) -> None:
         """Nothing: `refresh` has done it."""
 
-    async def caught_up(self, subject: Subject, positions: position.Positions) -> None:
+    async def redefined(self, subject: Subject) -> Redefinition | None:
+        """Nothing is left to compute anew: `refresh` does it all."""
+        return None
+
+    async def caught_up(self, subject: Subject, positions: position.Positions, redefinition: int) -> None:
         """Nothing is left to say: the watermark of `refresh` holds for every window."""
 
     def forget(self) -> None:

@@ -17,6 +17,7 @@ from schemas.tables.watermarks import ending_windows
 from schemas.topics import UPDATES
 from streams.ledger import sql_time
 from streams.readers import windows as reader
+from streams.readers.windows import Watermark
 from streams.rows import insert_rows
 
 MAX_CACHED = 20_000
@@ -124,18 +125,19 @@ class WindowWriter:
             for _, error in failed:
                 raise error
 
-    async def watermark(self, tenant: str, subject: str, positions: Mapping[str, int], *, ending: bool = False) -> None:
-        """Say that the subject's cumulative window, or with `ending` its windows of every other grain, include these positions."""
+    async def watermark(self, tenant: str, subject: str, positions: Mapping[str, int], *, ending: bool = False, definition: str = "") -> None:
+        """Say that the subject's cumulative window, or with `ending` its windows of every other grain, include these positions, and by which
+        definitions the latter were computed."""
         at = self._clock.now_us()
         kind = ending_windows(self._kind) if ending else self._kind
         row = {
             "kind": kind, "tenant": tenant, "subject": subject, "revision": self._revisions.get((tenant, subject), 0),
-            "positions": dict(positions), "at": sql_time(at),
+            "positions": dict(positions), "definition": definition, "at": sql_time(at),
         }  # fmt: skip
         await insert_rows(self._clickhouse, "watermarks", [row], token=f"{kind}/{tenant}/{subject}/{at}")
 
-    async def positions(self, tenant: str, subject: str, *, ending: bool = False) -> dict[str, int]:
-        """The positions last said, for a worker that takes the subject over."""
+    async def reached(self, tenant: str, subject: str, *, ending: bool = False) -> Watermark:
+        """What was said last, for a worker that takes the subject over."""
         return await reader.watermark(self._clickhouse, ending_windows(self._kind) if ending else self._kind, tenant, subject)
 
     async def _publish(self, update: WindowUpdate) -> None:

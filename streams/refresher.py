@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -26,6 +26,8 @@ SPANS = tuple(grain for grain in Grain if grain is not Grain.ALL)
 """The grains with an end, shortest first."""
 
 
+LOOK_AGAIN_S = 0.2
+"""How often it is asked whether something that rests may go on already."""
 MAX_UNIT_CHARS = 50_000
 """Characters of named units, together, that a query takes as a parameter; with more, "any unit" is the cheaper question."""
 
@@ -72,12 +74,22 @@ class Batch:
         self.acks.append((ack, mark.minutes))
 
 
+@dataclass(frozen=True)
+class Redefinition:
+    """What a changed definition made out of date."""
+
+    number: int
+    """Rises with every redefinition, from 1."""
+    minutes: tuple[int, ...]
+    """Minutes since the epoch whose windows with an end have to be computed anew."""
+
+
 class Windows(Protocol):
-    """One of the four computations, as the refresher drives it."""
+    """What the refresher drives: the windows of one computation, or of several that share what they read."""
 
     @property
     def kind(self) -> str:
-        """assignments, cardinality, cost or significance."""
+        """experiments, cardinality or cost."""
         ...
 
     async def refresh(self, subject: Subject, batch: Batch) -> None:
@@ -88,8 +100,13 @@ class Windows(Protocol):
         """Recompute one window and publish it if it changed. Raises ClickHouseError; repeating is safe."""
         ...
 
-    async def caught_up(self, subject: Subject, positions: position.Positions) -> None:
-        """Every window of the subject with an end includes these positions. Raises ClickHouseError; repeating is safe."""
+    async def redefined(self, subject: Subject) -> Redefinition | None:
+        """What has to be computed anew because definitions changed; None when nothing has to. Raises ClickHouseError; repeating is safe."""
+        ...
+
+    async def caught_up(self, subject: Subject, positions: position.Positions, redefinition: int) -> None:
+        """Every window of the subject with an end includes these positions, and those of the redefinition with this number, 0 for none, are done.
+        Raises ClickHouseError; repeating is safe."""
         ...
 
     def forget(self) -> None:
@@ -99,43 +116,60 @@ class Windows(Protocol):
 
 @dataclass
 class _Round:
-    """One cumulative refresh whose other windows are still to be done."""
+    """One cumulative refresh, or one redefinition, whose other windows are still to be done."""
 
     positions: position.Positions
+    redefinition: int = 0
     done: bool = False
+
+    def with_(self, other: "_Round") -> "_Round":
+        return _Round(position.merge(self.positions, other.positions), max(self.redefinition, other.redefinition), True)
+
+
+@dataclass(frozen=True)
+class _Refreshed:
+    """When the cumulative window of a subject was refreshed last, and what it took, in seconds."""
+
+    ended: float
+    took: float
+
+
+_Window = tuple[Subject, Grain, int]
 
 
 class Refresher:
-    """Drives one computation: the cumulative window of a subject first, its other windows as time allows.
+    """Drives some windows: the cumulative window of a subject first, its other windows as time allows, and last those that a changed definition
+    made out of date.
 
     What is expensive is refreshed seldom: after a refresh that took `c` seconds the subject's cumulative window rests for
-    `c * (1 / duty - 1)`, and so do all other windows together after one of them, so that refreshing never takes more than
+    `c * (1 / share - 1)`, and so do all other windows together after one of them, so that refreshing never takes more than
     its share of the engine, however fast marks arrive. While none arrive, windows follow each other without a rest.
     """
 
     def __init__(
-        self, windows: Windows, settings: StreamSettings, clock: Clock, grains: tuple[Grain, ...] = SPANS, guarded: Callable[[Subject], bool] = lambda _: False
+        self, windows: Windows, settings: StreamSettings, clock: Clock, grains: tuple[Grain, ...] = SPANS, share: Callable[[Subject], float] | None = None
     ) -> None:
-        """`grains` are refreshed one window at a time, after the cumulative one; () for a computation whose `refresh` does them all.
-        The cumulative windows of `guarded` subjects have a larger share, because somebody is protected by them."""
-        self._guarded = guarded
+        """`grains` are refreshed one window at a time, after the cumulative one; () for windows whose `refresh` does them all.
+        `share` says how much of the time the cumulative window of a subject may have at the moment; left out, it is the settings' duty."""
+        self._share = share or (lambda _: settings.refresh_duty)
         self._windows = windows
         self._grains = grains
         self._settings = settings
         self._clock = clock
         self._batches: dict[Subject, Batch] = {}
-        self._rest_until: dict[Subject, float] = {}
+        self._refreshed: dict[Subject, _Refreshed] = {}
         self._windows_rest_until = 0.0
         self._rounds: dict[Subject, deque[_Round]] = {}
-        self._caught_up: dict[Subject, position.Positions] = {}
-        self._due: dict[tuple[Subject, Grain, int], list[Ack]] = {}
+        self._caught_up: dict[Subject, _Round] = {}
+        self._due: dict[_Window, list[Ack]] = {}
+        self._outdated: dict[_Window, list[Ack]] = {}
         self._wake = asyncio.Event()
         self._epoch = 0
         self._arrived = 0
 
     @property
     def kind(self) -> str:
-        """The computation this drives."""
+        """The windows this drives."""
         return self._windows.kind
 
     def add(self, mark: Mark, release: Callable[[], object]) -> None:
@@ -150,9 +184,10 @@ class Refresher:
         self._epoch += 1
         self._batches.clear()
         self._due.clear()
+        self._outdated.clear()
         self._rounds.clear()
         self._caught_up.clear()
-        self._rest_until.clear()
+        self._refreshed.clear()
         self._windows.forget()
 
     async def run(self) -> None:
@@ -169,42 +204,63 @@ class Refresher:
         """Do the most urgent refresh; how long to rest otherwise, None for "until something comes"."""
         self._wake.clear()
         now = self._clock.monotonic()
-        ready = [subject for subject in self._batches if self._rest_until.get(subject, 0.0) <= now]
-        if ready:
-            await self._cumulative(ready[0])
+        ready = next((subject for subject in self._batches if self._rests_until(subject) <= now), None)
+        if ready is not None:
+            await self._cumulative(ready)
             return 0.0
         if self._caught_up:
             return await self._say_caught_up()
-        if self._due and self._windows_rest_until <= now:
-            await self._window(min(self._due, key=lambda place: (place[1].seconds, place)))
+        if (self._due or self._outdated) and self._windows_rest_until <= now:
+            # What just came is looked at before what was computed once already.
+            await self._window(min(self._due, key=lambda place: (place[1].seconds, place)) if self._due else next(iter(self._outdated)))
             return 0.0
-        times = [self._rest_until.get(subject, 0.0) for subject in self._batches] + ([self._windows_rest_until] if self._due else [])
-        return max(0.005, min(times) - now) if times else None
+        times = [self._rests_until(subject) for subject in self._batches] + ([self._windows_rest_until] if self._due or self._outdated else [])
+        # Not for longer than it may take until a share rises.
+        return min(max(0.005, min(times) - now), LOOK_AGAIN_S) if times else None
+
+    def _rests_until(self, subject: Subject) -> float:
+        """When the cumulative window of a subject may be refreshed again; it changes with the subject's share."""
+        last = self._refreshed.get(subject)
+        return 0.0 if last is None else last.ended + max(self._settings.refresh_min_s, last.took * (1 / self._share(subject) - 1))
 
     async def _cumulative(self, subject: Subject) -> None:
         batch, epoch = self._batches.pop(subject), self._epoch
         whole = self._begin_round(subject, batch)
         for ack, minutes in batch.acks:
-            for grain in self._grains:
-                for start in windows_touched(minutes, grain):
-                    ack.hold()
-                    whole.hold()
-                    self._due.setdefault((subject, grain, start), []).extend((ack, whole))
-        duty = self._settings.guarded_duty if self._guarded(subject) else self._settings.refresh_duty
-        rest = await self._timed(subject, Grain.ALL, duty, lambda: self._windows.refresh(subject, batch))
+            self._hold(self._due, subject, minutes, (ack, whole))
+        redefinition: Redefinition | None = None
+
+        async def refresh() -> None:
+            nonlocal redefinition
+            redefinition = await self._windows.redefined(subject) if batch.redefined and self._grains else None
+            await self._windows.refresh(subject, batch)
+
+        took = await self._timed(subject, Grain.ALL, refresh)
         if epoch != self._epoch:
             return
         whole.done()
-        self._rest_until[subject] = self._clock.monotonic() + (self._settings.retry_initial_s if rest is None else rest)
-        if rest is None:
+        if took is None:
+            # No refresh is repeated sooner than this after it failed.
+            self._refreshed[subject] = _Refreshed(self._clock.monotonic() + self._settings.retry_initial_s, 0.0)
             self._restore(subject, batch)
             return
+        self._refreshed[subject] = _Refreshed(self._clock.monotonic(), took)
+        if redefinition is not None:
+            self._redo(subject, redefinition, [ack for ack, _ in batch.acks])
         for ack, _ in batch.acks:
             ack.done()
 
+    def _hold(self, places: dict[_Window, list[Ack]], subject: Subject, minutes: Iterable[int], acks: Sequence[Ack]) -> None:
+        """Make the windows that hold the minutes due, and the acknowledgements wait for them."""
+        for grain in self._grains:
+            for start in windows_touched(minutes, grain):
+                for ack in acks:
+                    ack.hold()
+                places.setdefault((subject, grain, start), []).extend(acks)
+
     def _begin_round(self, subject: Subject, batch: Batch) -> Ack:
         """An acknowledgement for the round's windows to hold; once they are done, and those of the rounds before, their watermark rises."""
-        if not self._grains:
+        if not self._grains or not batch.positions:
             return Ack(lambda: None)
         rounds, this, epoch = self._rounds.setdefault(subject, deque()), _Round(batch.positions), self._epoch
         rounds.append(this)
@@ -212,20 +268,40 @@ class Refresher:
         def finished() -> None:
             this.done = True
             while epoch == self._epoch and rounds and rounds[0].done:
-                self._caught_up[subject] = position.merge(self._caught_up.get(subject, {}), rounds.popleft().positions)
+                self._reached(subject, rounds.popleft())
 
         return Ack(finished)
 
+    def _redo(self, subject: Subject, redefinition: Redefinition, acks: Sequence[Ack]) -> None:
+        """Make all windows of the minutes due anew, one after the other; the marks that said so wait for them."""
+        for ack in acks:
+            ack.hold()
+        epoch = self._epoch
+
+        def finished() -> None:
+            if epoch == self._epoch:
+                self._reached(subject, _Round({}, redefinition.number))
+            for ack in acks:
+                ack.done()
+
+        whole = Ack(finished)
+        self._hold(self._outdated, subject, redefinition.minutes, (whole,))
+        whole.done()
+
+    def _reached(self, subject: Subject, this: _Round) -> None:
+        known = self._caught_up.get(subject)
+        self._caught_up[subject] = this if known is None else known.with_(this)
+
     async def _say_caught_up(self) -> float:
         """Write one watermark; how long to rest after it."""
-        subject, positions = self._caught_up.popitem()
+        subject, reached = self._caught_up.popitem()
         epoch = self._epoch
         try:
-            await self._windows.caught_up(subject, positions)
+            await self._windows.caught_up(subject, reached.positions, reached.redefinition)
         except (ClickHouseError, MillstreamError, OSError) as error:
             _log.warning("watermark not written, trying again", kind=self._windows.kind, subject=subject.name, error=str(error)[:500])
             if epoch == self._epoch:
-                self._caught_up[subject] = positions
+                self._reached(subject, reached)
             return self._settings.retry_initial_s
         return 0.0
 
@@ -242,23 +318,24 @@ class Refresher:
         )
         self._batches[subject] = merged
 
-    async def _window(self, place: tuple[Subject, Grain, int]) -> None:
-        acks, epoch, arrived = self._due.pop(place), self._epoch, self._arrived
+    async def _window(self, place: _Window) -> None:
+        acks, epoch, arrived = [*self._due.pop(place, ()), *self._outdated.pop(place, ())], self._epoch, self._arrived
         subject, grain, start = place
-        rest = await self._timed(subject, grain, self._settings.window_duty, lambda: self._windows.refresh_window(subject, grain, start))
+        took = await self._timed(subject, grain, lambda: self._windows.refresh_window(subject, grain, start))
         if epoch != self._epoch:
             return
-        self._windows_rest_until = self._clock.monotonic() + (self._settings.retry_initial_s if rest is None else rest)
-        if rest is None:
+        if took is None:
+            self._windows_rest_until = self._clock.monotonic() + self._settings.retry_initial_s
             self._due.setdefault(place, []).extend(acks)
             return
-        if arrived == self._arrived:
-            self._windows_rest_until = 0.0  # nothing else wants the engine
+        # While nothing else wants the engine, nothing has to rest.
+        rest = max(self._settings.refresh_min_s, took * (1 / self._settings.window_duty - 1)) if arrived != self._arrived else 0.0
+        self._windows_rest_until = self._clock.monotonic() + rest
         for ack in acks:
             ack.done()
 
-    async def _timed(self, subject: Subject, grain: Grain, duty: float, work: Callable[[], Awaitable[None]]) -> float | None:
-        """Run one refresh; how long to rest after it, in seconds, None when it failed."""
+    async def _timed(self, subject: Subject, grain: Grain, work: Callable[[], Awaitable[None]]) -> float | None:
+        """Run one refresh; how long it took, in seconds, None when it failed."""
         started = self._clock.monotonic()
         try:
             await work()
@@ -268,4 +345,4 @@ class Refresher:
         took = self._clock.monotonic() - started
         metrics.REFRESHES.labels(self._windows.kind).inc()
         metrics.REFRESH_SECONDS.labels(self._windows.kind).observe(took)
-        return max(self._settings.refresh_min_s, took * (1 / duty - 1))
+        return took

@@ -21,6 +21,7 @@ from streams import metrics
 from streams.dead_letters import DeadLetters
 from streams.failpoints import passing
 from streams.ledger import Entry, Ledger
+from streams.pace import Pace
 from streams.retrying import until_done
 
 _log = structlog.get_logger()
@@ -67,7 +68,7 @@ class Sink:
 
     def __init__(
         self, topic: Topic, table: Table, marks: Topic | None, clickhouse: ClickHouse, producer: Producer, ledger: Ledger, dead: DeadLetters,
-        settings: Settings, clock: Clock, owned: Callable[[str, int], bool],
+        settings: Settings, clock: Clock, pace: Pace, owned: Callable[[str, int], bool],
     ) -> None:  # fmt: skip
         if table.feed is None:
             raise ValueError(f"{table.name} has no feed")
@@ -81,6 +82,7 @@ class Sink:
         self._dead = dead
         self._settings = settings
         self._clock = clock
+        self._pace = pace
         self._owned = owned
         self._high: dict[int, int] = {}
 
@@ -107,7 +109,8 @@ class Sink:
         except MalformedBlock as error:
             await self._bury(record, str(error), "", 0, release)
             return
-        reason = await self._insert(record, block)
+        with self._pace.storing(block.born_us):
+            reason = await self._insert(record, block)
         if reason:
             await self._bury(record, reason, block.batch_id, block.rows, release)
             return

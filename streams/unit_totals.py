@@ -1,7 +1,7 @@
 """Keeping the per-unit totals: what may be added up is sealed, what may come again is totalled anew."""
 
-import asyncio
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from infra.runtime.clickhouse import ClickHouse
@@ -26,7 +26,7 @@ class _Seal:
 
     sequence: int = 0
     positions: dict[int, int] = field(default_factory=dict)
-    """First offset behind the seal, by partition."""
+    """First offset behind the seal, by partition; 0 for one whose events all came later."""
 
 
 @dataclass
@@ -40,7 +40,7 @@ class _State:
     """Rows of sealed totals."""
     tail: int = 0
     """Events behind the seal."""
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    any_stored: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Ready:
 
 
 class UnitTotals:
-    """The totals of every experiment this worker owns; shared by the agents that read them."""
+    """The totals of every experiment this worker owns."""
 
     def __init__(self, clickhouse: ClickHouse, clock: Clock) -> None:
         self._clickhouse = clickhouse
@@ -65,42 +65,39 @@ class UnitTotals:
         """Partitions moved: read the seals again before they are used."""
         self._states.clear()
 
+    async def any_stored(self, subject: Subject) -> bool:
+        """Whether there is anything to total. Raises ClickHouseError."""
+        state = self._states[subject]
+        state.any_stored = state.any_stored or await experiments.any_stored(self._clickhouse, subject.tenant, subject.name)
+        return state.any_stored
+
     async def ready(self, subject: Subject, batch: Batch) -> Ready:
         """Make the totals include the batch. Raises ClickHouseError; repeating is safe."""
         state = self._states[subject]
-        async with state.lock:
-            if batch.redefined:
-                state.covered = {}
-            if (batch.keyed or batch.redefined) and not (state.covered and position.covers(state.covered, batch.positions)):
-                await experiments.total_keyed(
-                    self._clickhouse,
-                    subject.tenant,
-                    subject.name,
-                    None if batch.units is None else sorted(batch.units),
-                    self._clock.now_us(),
-                    timeout=TIMEOUT_S,
-                )
-                state.covered = position.merge(state.covered, batch.positions)
-            if state.seal is None:
-                state.seal = await self._load(subject)
-            if not state.measured or not position.covers(state.measured, batch.positions):
-                state.totals, state.tail = await experiments.sizes(self._clickhouse, subject.tenant, subject.name, state.seal.positions)
-                state.measured = position.merge(state.measured, batch.positions)
-            return Ready(dict(state.seal.positions), state.totals + state.tail)
+        if batch.redefined:
+            state.covered = {}
+        if (batch.keyed or batch.redefined) and not (state.covered and position.covers(state.covered, batch.positions)):
+            units = None if batch.units is None else sorted(batch.units)
+            await experiments.total_keyed(self._clickhouse, subject.tenant, subject.name, units, self._clock.now_us(), timeout=TIMEOUT_S)
+            state.covered = position.merge(state.covered, batch.positions)
+        if state.seal is None:
+            state.seal = await self._load(subject)
+        _know_partitions(state.seal, event_positions(batch.positions))
+        if not state.measured or not position.covers(state.measured, batch.positions):
+            state.totals, state.tail = await experiments.sizes(self._clickhouse, subject.tenant, subject.name, state.seal.positions)
+            state.measured = position.merge(state.measured, batch.positions)
+        return Ready(dict(state.seal.positions), state.totals + state.tail)
 
     async def maybe_seal(self, subject: Subject, positions: position.Positions) -> None:
         """Fold the tail up to `positions` into the totals when it has grown long. Call it when nothing is waiting."""
         state = self._states[subject]
-        async with state.lock:
-            if state.seal is None or state.tail < SEAL_ROWS:
-                return
-            until = dict(state.seal.positions)
-            for place, offset in positions.items():
-                topic, _, part = place.partition(":")
-                if topic == EVENTS.name:
-                    until[int(part)] = max(until.get(int(part), 0), offset + 1)
-            state.seal = await self._advance(subject, state.seal, until)
-            state.measured = {}
+        if state.seal is None or state.tail < SEAL_ROWS:
+            return
+        until = dict(state.seal.positions)
+        for part, offset in event_positions(positions).items():
+            until[part] = max(until.get(part, 0), offset + 1)
+        state.seal = await self._advance(subject, state.seal, until)
+        state.measured = {}
 
     async def _load(self, subject: Subject) -> _Seal:
         """The seal in force; an intent that was not completed is carried out again first."""
@@ -112,6 +109,8 @@ class UnitTotals:
                 seal = _Seal(sequence, positions)
             elif sequence not in done:
                 seal = await self._carry_out(subject, seal, _Seal(sequence, positions))
+        if seal.positions:
+            _know_partitions(seal, await experiments.partitions(self._clickhouse, subject.tenant, subject.name))
         return seal
 
     async def _advance(self, subject: Subject, old: _Seal, until: dict[int, int]) -> _Seal:
@@ -120,6 +119,7 @@ class UnitTotals:
         return await self._carry_out(subject, old, new)
 
     async def _carry_out(self, subject: Subject, old: _Seal, new: _Seal) -> _Seal:
+        _know_partitions(old, new.positions)
         token = f"seal/{subject.tenant}/{subject.name}/{new.sequence}"
         await experiments.seal(self._clickhouse, subject.tenant, subject.name, old.positions, new.positions, token, timeout=TIMEOUT_S)
         await self._note(subject, new, done=True)
@@ -131,3 +131,16 @@ class UnitTotals:
             "at": sql_time(self._clock.now_us()),
         }  # fmt: skip
         await insert_rows(self._clickhouse, "seals", [row], token=f"seals/{subject.tenant}/{subject.name}/{seal.sequence}/{int(done)}")
+
+
+def event_positions(positions: position.Positions) -> dict[int, int]:
+    """Of positions, the offsets by partition of the events topic."""
+    places = ((place.partition(":"), offset) for place, offset in positions.items())
+    return {int(part): offset for (topic, _, part), offset in places if topic == EVENTS.name}
+
+
+def _know_partitions(seal: _Seal, partitions: Iterable[int]) -> None:
+    """A partition whose first events came after the seal has nothing behind it sealed."""
+    if seal.positions:
+        for part in partitions:
+            seal.positions.setdefault(part, 0)

@@ -21,6 +21,8 @@ from schemas.avro import applied_to
 from schemas.definitions import Definitions
 from schemas.topics import CONTROL
 from streams.app import Parts, create_app
+from streams.fatal import DEFECT, stop_worker
+from streams.judge import JudgeConsumer
 from streams.redefinitions import Redefinitions
 
 _log = structlog.get_logger()
@@ -38,6 +40,7 @@ async def run_worker(settings: Settings) -> None:
     definitions = Definitions()
     follower = CompactedFollower(settings.kafka.bootstrap, CONTROL.name, applied_to(definitions))
     redefinitions = Redefinitions(clickhouse, producer, settings.streams, clock)
+    judges = JudgeConsumer(clickhouse, producer, definitions, settings, clock)
     if settings.port.worker_metrics:
         with contextlib.suppress(OSError):  # a second worker on the same host goes without
             start_http_server(settings.port.worker_metrics, settings.host, REGISTRY)
@@ -51,16 +54,28 @@ async def run_worker(settings: Settings) -> None:
     definitions.on_change(redefinitions.changed)
     app = create_app(Parts(settings, clock, clickhouse, producer, definitions, generation))
     passing_on = asyncio.create_task(redefinitions.run())
+    judging = asyncio.create_task(_judging(judges)) if settings.streams.computations else None
     await app.start()
     settle()
     _log.info("worker ready")
     await stop.wait()
     _log.info("worker stopping")
     passing_on.cancel()
+    if judging is not None:
+        judging.cancel()
+        await asyncio.gather(judging, return_exceptions=True)
     await app.stop()
     await follower.stop()
     await producer.stop()
     await clickhouse.aclose()
+
+
+async def _judging(judges: JudgeConsumer) -> None:
+    try:
+        await judges.run()
+    except Exception as error:
+        _log.exception("judges failed")
+        stop_worker(DEFECT, "judges failed", error=repr(error)[:500])
 
 
 async def _until(stop: asyncio.Event, work: Any) -> Any:

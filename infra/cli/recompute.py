@@ -15,24 +15,25 @@ from infra.runtime.settings import ClickHouseSettings, KafkaSettings
 from query_api.readers.minutes import minutes_to_compute
 from query_api.readers.rows import ClickHouseRows
 from schemas.avro import Mark, encode_mark
-from schemas.topics import EXPERIMENT_MARKS, TELEMETRY_MARKS, Topic
+from schemas.topics import EVALUATION_MARKS, EXPERIMENT_MARKS, TELEMETRY_MARKS, Topic
 from schemas.windows import MINUTE_US
 
 MAX_MINUTES: Final = 400 * 24 * 60
 """Most minutes with data: one mark names each of them."""
 _FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M"]
-Kind = Literal["assignments", "cardinality", "cost", "significance"]
+Kind = Literal["assignments", "cardinality", "cost", "significance", "evaluation"]
 TOPICS: Final[dict[Kind, Topic]] = {
     "assignments": EXPERIMENT_MARKS,
     "significance": EXPERIMENT_MARKS,
     "cardinality": TELEMETRY_MARKS,
     "cost": TELEMETRY_MARKS,
+    "evaluation": EVALUATION_MARKS,
 }
 
 
 def recompute(
     kind: Annotated[Kind, typer.Argument(help="What to compute again.")],
-    subject: Annotated[str, typer.Argument(help="Experiment, for assignments and significance; service, for cardinality and cost.")],
+    subject: Annotated[str, typer.Argument(help="Experiment, for assignments and significance; service, for cardinality and cost; rule, for evaluation.")],
     start: Annotated[datetime, typer.Option(formats=_FORMATS, help="First minute of event time, UTC.")],
     end: Annotated[datetime | None, typer.Option(formats=_FORMATS, help="End of the range, UTC, not included; now when left out.")] = None,
     tenant: Annotated[str | None, typer.Option(help="Tenant; the default tenant when left out.")] = None,

@@ -1,11 +1,11 @@
 """`millstream tables apply`: ClickHouse's tables brought to the declared ones."""
 
-import asyncio
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Any
 
 import typer
 
-from infra.cli.control import print_json
+from infra.cli.provisioning import Json, Yes, bring_up_to_date
 from infra.embedded.stack import connect
 from infra.provision import tables
 from infra.provision.prepare import open_clickhouse
@@ -23,32 +23,29 @@ def tables_group() -> None:
 
 
 @app.command()
-def apply(
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON; changes only with --yes.")] = False,
-) -> None:
+def apply(yes: Yes = False, json: Json = False) -> None:
     """Print how live tables differ, ask, and create what is missing. Nothing is ever removed. Exit status 1 when a difference is left that only a person can mend."""
     settings = connect()
-    try:
-        wanted = asyncio.run(_differences(settings))
-        mendable = [each for each in wanted if each.statements]
-        if not json:
-            for each in wanted:
-                typer.echo(f"{'+' if each.statements else '!'} {each}")
-        done = bool(mendable) and (yes or (not json and typer.confirm("Apply this?", abort=True)))
-        if done:
-            asyncio.run(_apply(settings, mendable))
-    except (ClickHouseError, MillstreamError, OSError) as error:
-        typer.echo(f"Error: ClickHouse at {settings.clickhouse.url}: {getattr(error, 'message', error)}", err=True)
-        raise typer.Exit(1) from error
-    if json:
-        print_json({"applied": done, "differences": [{"what": each.what, "statements": each.statements} for each in wanted]})
-    elif not wanted:
-        typer.echo("Every table is as declared.")
-    elif done:
-        typer.echo("Done.")
-    if len(mendable) < len(wanted):
-        raise typer.Exit(1)
+
+    def reason(error: Exception) -> str | None:
+        if isinstance(error, (ClickHouseError, MillstreamError, OSError)):
+            return f"ClickHouse at {settings.clickhouse.url}: {getattr(error, 'message', error)}"
+        return None
+
+    bring_up_to_date(
+        lambda: _differences(settings),
+        lambda wanted: _apply(settings, wanted),
+        yes=yes,
+        json=json,
+        complete="Every table is as declared.",
+        reason=reason,
+        mendable=lambda each: bool(each.statements),
+        plain=_plain,
+    )
+
+
+def _plain(difference: TableDifference) -> dict[str, Any]:
+    return {"what": difference.what, "statements": difference.statements}
 
 
 async def _differences(settings: Settings) -> list[TableDifference]:
@@ -60,11 +57,11 @@ async def _differences(settings: Settings) -> list[TableDifference]:
         await clickhouse.aclose()
 
 
-async def _apply(settings: Settings, wanted: list[TableDifference]) -> None:
+async def _apply(settings: Settings, wanted: Sequence[TableDifference]) -> None:
     server, clickhouse = open_clickhouse(settings, database=""), open_clickhouse(settings)
     try:
         await tables.create_database(server, settings.clickhouse)
-        await tables.apply(clickhouse, wanted)
+        await tables.apply(clickhouse, list(wanted))
     finally:
         await server.aclose()
         await clickhouse.aclose()

@@ -11,6 +11,7 @@ from infra.docs.command_line import command_line
 from infra.runtime.errors import KINDS
 from infra.runtime.metric_names import METRICS
 from infra.runtime.settings import Settings
+from schemas.default_prices import AS_OF, DEFAULT_PRICE_LIST, VENDORS
 from schemas.lineage import AGENTS, READERS, SERVICES, UNREAD, lineage
 from schemas.permissions import MEANINGS, ROLE_PERMISSIONS
 from schemas.tables.catalog import TABLES
@@ -63,7 +64,7 @@ def permissions_page() -> str:
     lines = [
         "# Permissions",
         "",
-        "A user has the role admin, analyst, developer or viewer; a program's key has one of these or member, ingest or read.",
+        "A user has the role admin, analyst, developer or viewer, or member when created over the LLM surface; a program's key has one of these, ingest or read.",
         "Scopes of a key, where it has any, stand in place of its role: `admin`, `ingest` and `read` allow what the role of that name may do.",
         "A request without the permission it needs answers 403 and names the roles that have it. Declared in `schemas/permissions.py`.",
         "",
@@ -102,6 +103,29 @@ def tables_page() -> str:
     return _page(lines)
 
 
+def prices_page() -> str:
+    """The price list that is shipped."""
+    prices = DEFAULT_PRICE_LIST
+    lines = [
+        "# Default prices",
+        "",
+        f"The price list `{prices.id}`, in {prices.currency}. It prices what a tenant uses until the tenant applies one of its own (`kind: price_list`,",
+        "[command line](cli.md)); usage since the `effective_from` of that one is priced again then. Prices of models are per million tokens, as their",
+        f"vendors listed them on {AS_OF} (read by way of the table LiteLLM 1.109.1 ships; of retired models the last price listed), for text, at the",
+        "standard tier and without surcharges for long contexts. Each also holds for the model's dated snapshots and `-latest`. A model that is not",
+        "listed has no price, and its windows say so.",
+    ]
+    for vendor, (source, models) in VENDORS.items():
+        rows = [(f"`{model}`", *(f"{price:g}" for price in each), *[""] * (3 - len(each))) for model, each in models.items()]
+        lines += ["", f"## {vendor}", "", f"Source: {source}", "", *_table(("model", "input", "output", "input from the cache"), rows)]
+    rows = [
+        ("a million metric points", f"{prices.per_million_metric_points:g}"),
+        ("an active series, an hour", f"{prices.per_active_series_hour:g}"),
+        ("a GiB stored, once", f"{prices.per_gib_stored:g}"),
+    ]
+    return _page([*lines, "", "## Telemetry", "", "Round figures, not those of a vendor.", "", *_table(("what", "price"), rows)])
+
+
 PAGES: Final[dict[str, Callable[[], str]]] = {
     "settings.md": settings_page,
     "metrics.md": metrics_page,
@@ -110,6 +134,7 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "cli.md": command_line,
     "topics.md": topics_page,
     "tables.md": tables_page,
+    "prices.md": prices_page,
 }
 """Every generated page by file name."""
 

@@ -70,8 +70,9 @@ def environment_of(settings: Settings) -> dict[str, str]:
         "MILLSTREAM_CLICKHOUSE_URL": settings.clickhouse.url,
         "MILLSTREAM_KAFKA_BOOTSTRAP": settings.kafka.bootstrap,
         "MILLSTREAM_QUERY_URL": settings.query.url,
-        # Everything is on one machine, and so, while somebody tries it, are the receivers.
+        # Everything is on one machine, and so, while somebody tries it, are receivers and models.
         "MILLSTREAM_WEBHOOKS_ALLOW_PRIVATE": settings.webhooks.allow_private or "127.0.0.0/8,::1/128",
+        "MILLSTREAM_EVALUATION_ALLOW_PRIVATE": settings.evaluation.allow_private or "127.0.0.0/8,::1/128",
         **ports,
     }
 

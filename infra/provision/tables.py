@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from infra.runtime.clickhouse import ClickHouse
 from infra.runtime.settings import ClickHouseSettings
 from schemas.tables.catalog import TABLES
-from schemas.tables.table import Table
+from schemas.tables.table import Column, Table
 
 
 @dataclass(frozen=True)
@@ -23,25 +23,50 @@ class TableDifference:
 
 
 async def differences(clickhouse: ClickHouse, settings: ClickHouseSettings) -> list[TableDifference]:
-    """Missing tables, missing columns and columns of another type. Raises ClickHouseError."""
-    rows = await clickhouse.query("SELECT table, name, type FROM system.columns WHERE database = {database:String}", {"database": settings.database})
-    live: dict[str, dict[str, str]] = {}
-    for row in rows:
-        live.setdefault(row["table"], {})[row["name"]] = row["type"]
+    """Missing tables, missing columns, columns of another type and another order of the rows. Raises ClickHouseError."""
+    of_database = {"database": settings.database}
+    keys = await clickhouse.query("SELECT name, sorting_key FROM system.tables WHERE database = {database:String}", of_database)
+    live = {str(row["name"]): _Live({}, str(row["sorting_key"])) for row in keys}
+    for row in await clickhouse.query("SELECT table, name, type FROM system.columns WHERE database = {database:String}", of_database):
+        live[row["table"]].columns[row["name"]] = row["type"]
     return [difference for table in TABLES for difference in _compare(table, live.get(table.name), settings)]
 
 
-def _compare(table: Table, live: dict[str, str] | None, settings: ClickHouseSettings) -> list[TableDifference]:
+@dataclass(frozen=True)
+class _Live:
+    """A table as the server has it."""
+
+    columns: dict[str, str]
+    """Types by name."""
+    key: str
+
+
+def _compare(table: Table, live: _Live | None, settings: ClickHouseSettings) -> list[TableDifference]:
     if live is None:
         return [TableDifference(table, f"create table {table.name}", tuple(table.create(settings.dedup_window, settings.retention_days)))]
     found = []
+    missing = [column for column in table.all_columns if column.name not in live.columns]
+    key = table.order_by.removeprefix("(").removesuffix(")")
+    added = [column for column in missing if column.name in key.split(", ")]
+    if added and key == ", ".join((live.key, *(column.name for column in added))):
+        # The engine extends a sorting key only by columns that the same statement adds: whatever is stored is sorted by them already.
+        missing = [column for column in missing if column not in added]
+        names = ", ".join(column.name for column in added)
+        statement = f"ALTER TABLE {table.name} {', '.join(map(_add, added))}, MODIFY ORDER BY {table.order_by}"
+        found.append(TableDifference(table, f"add to {table.name} and its order: {names}", (statement,)))
+    elif key != live.key:
+        found.append(TableDifference(table, f"table {table.name} is ordered by ({live.key}), declared {table.order_by}", ()))
+    found += [
+        TableDifference(table, f"add column {table.name}.{column.name} {column.type}", (f"ALTER TABLE {table.name} {_add(column)}",)) for column in missing
+    ]
     for column in table.all_columns:
-        if column.name not in live:
-            statement = f"ALTER TABLE {table.name} ADD COLUMN IF NOT EXISTS {column.name} {column.type} {column.expression}"
-            found.append(TableDifference(table, f"add column {table.name}.{column.name} {column.type}", (statement,)))
-        elif live[column.name] != column.type:
-            found.append(TableDifference(table, f"column {table.name}.{column.name} is {live[column.name]}, declared {column.type}", ()))
+        if live.columns.get(column.name, column.type) != column.type:
+            found.append(TableDifference(table, f"column {table.name}.{column.name} is {live.columns[column.name]}, declared {column.type}", ()))
     return found
+
+
+def _add(column: Column) -> str:
+    return f"ADD COLUMN IF NOT EXISTS {column.name} {column.type} {column.expression}".rstrip()
 
 
 async def apply(clickhouse: ClickHouse, wanted: list[TableDifference]) -> None:

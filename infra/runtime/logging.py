@@ -35,7 +35,8 @@ def configure_logging(settings: Settings, service: str = "", *, for_command: boo
         shared.append(_named(service))
     last: list[Processor] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     if not settings.log_json:
-        last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        # Never with the values of variables, some of which are secrets.
+        last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(level),

@@ -39,6 +39,8 @@ class Answer(NamedTuple):
     seconds: float
     retry_after_s: int | None = None
     """What the receiver asked for, if it did so in seconds."""
+    body: bytes = b""
+    """As much of the answer as was asked for."""
 
 
 def networks(text: str) -> tuple[Network, ...]:
@@ -69,7 +71,7 @@ class Outbound:
 
     Every connection is checked when it is made, by the very address it goes to, so neither a name that changes its mind nor
     an unusual spelling of an address gets around it. Redirects are never followed, proxies of the environment not used, cookies
-    not kept, bodies of answers not read.
+    not kept, bodies of answers not read unless asked for.
     """
 
     def __init__(self, allowed: Iterable[Network], timeout_s: float, resolver: AbstractResolver | None = None) -> None:
@@ -91,15 +93,21 @@ class Outbound:
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Sends a request; whatever goes wrong is in the answer. Takes at most the timeout."""
+        return await self.ask(url, body, headers)
+
+    async def ask(self, url: str, body: bytes, headers: Mapping[str, str], *, timeout_s: float | None = None, read: int = 0) -> Answer:
+        """`post` with a timeout of its own, which reads at most `read` bytes of what is answered."""
         began = time.monotonic()
+        limit = self._timeout if timeout_s is None else aiohttp.ClientTimeout(total=timeout_s)
         try:
-            async with self._open().post(url, data=body, headers=headers, allow_redirects=False) as response:
+            async with self._open().post(url, data=body, headers=headers, allow_redirects=False, timeout=limit) as response:
                 wait = response.headers.get("Retry-After", "")
                 # Eight digits are more than a day; more would only make the sums large.
                 seconds = int(wait) if wait.isascii() and wait.isdigit() and len(wait) <= 8 else None
-                return Answer(response.status, "", time.monotonic() - began, seconds)
+                content = await _beginning(response, read)
+                return Answer(response.status, "", time.monotonic() - began, seconds, content)
         except TimeoutError:
-            problem = f"no answer within {self._timeout.total:g} s"
+            problem = f"no answer within {limit.total:g} s"
         except (aiohttp.ClientError, OSError, ValueError) as error:
             problem = _words(error)
         return Answer(None, problem, time.monotonic() - began)
@@ -125,6 +133,13 @@ class Outbound:
         if not self.permits(str(place[0])):
             raise AddressRefused("the address is not public; an operator may allow its network")
         return socket.socket(family=family, type=kind, proto=protocol)
+
+
+async def _beginning(response: aiohttp.ClientResponse, size: int) -> bytes:
+    found = b""
+    while len(found) < size and (part := await response.content.read(size - len(found))):
+        found += part
+    return found
 
 
 def _words(error: Exception) -> str:

@@ -102,8 +102,10 @@ class StreamSettings(BaseSettings):
     retry_initial_s: float = Field(0.5, gt=0, description="First pause after a failed INSERT; doubles, with 20 % jitter.")
     retry_max_s: float = Field(30.0, gt=0, description="Longest pause between attempts.")
     refresh_min_s: float = Field(0.1, ge=0, description="Shortest time between two refreshes of one subject.")
-    refresh_duty: float = Field(0.1, gt=0, le=1, description="Largest share of time that the cumulative windows of one computation may take.")
-    guarded_duty: float = Field(0.5, gt=0, le=1, description="The same for the significance of running experiments that have guardrails.")
+    refresh_duty: float = Field(0.1, gt=0, le=1, description="Largest share of time that the cumulative window of one subject may take.")
+    eager_duty: float = Field(0.5, gt=0, le=1, description="The same for experiments while blocks are stored as fast as they come.")
+    keeping_up_s: float = Field(0.5, gt=0, description="How long a block may wait for its INSERT before the sinks count as behind.")
+    guarded_duty: float = Field(0.5, gt=0, le=1, description="The same for running experiments that have guardrails.")
     window_duty: float = Field(0.05, gt=0, le=1, description="Largest share of time that the other windows of one computation may take together.")
 
 
@@ -129,6 +131,23 @@ class WebhookSettings(BaseSettings):
     timeout_s: float = Field(15.0, gt=0, description="How long a receiver has to answer; later counts as a failed attempt.")
     poll_s: float = Field(0.3, gt=0, description="How often the dispatcher looks for changes and for deliveries that are due.")
     keep_days: int = Field(30, ge=1, description="Days that the log keeps deliveries that ended.")
+
+
+class EvaluationSettings(BaseSettings):
+    """Online evaluation: the models that judge spans."""
+
+    model_config = _section("evaluation")
+
+    secrets: SecretStr = Field(
+        SecretStr(""),
+        description='Keys of models by the name that rules use, as JSON: `{"openai": {"key": "sk-...", "base_url": "https://api.openai.com/v1"}}`; '
+        "a key is sent to the host of its `base_url` only, and for the tenants in `tenants` only where that is given.",
+    )
+    allow_private: str = Field(
+        "", description="Networks that models may be reached in although they are not public, comma separated (`10.1.0.0/16`); empty allows none."
+    )
+    calls_together: int = Field(16, ge=1, description="Calls of models that one worker has under way together, over all rules.")
+    max_wait_s: int = Field(86_400, ge=1, description="How long a span may wait for its judge; later it counts as a failure.")
 
 
 class PortSettings(BaseSettings):
@@ -167,6 +186,7 @@ class Settings(BaseSettings):
     streams: StreamSettings = Field(default_factory=StreamSettings)
     query: QuerySettings = Field(default_factory=QuerySettings)
     webhooks: WebhookSettings = Field(default_factory=WebhookSettings)
+    evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
     port: PortSettings = Field(default_factory=PortSettings)
 
     @property

@@ -163,6 +163,17 @@ class SignificantRow(Base):
     at_us: Mapped[int] = mapped_column(BigInteger)
 
 
+class CrossedThresholdRow(Base):
+    """A threshold of an evaluation rule that is crossed, and was told of. It goes when the threshold recovers."""
+
+    __tablename__ = "crossed_thresholds"
+
+    tenant: Mapped[str] = mapped_column(String(64), primary_key=True)
+    rule: Mapped[str] = mapped_column(String(300), primary_key=True)
+    alert: Mapped[str] = mapped_column(String(300), primary_key=True)
+    at_us: Mapped[int] = mapped_column(BigInteger)
+
+
 class ProjectRow(Base):
     """A project of the LLM surface."""
 
@@ -178,3 +189,70 @@ class ProjectRow(Base):
     """Whether it holds the traces of an experiment, and so is hidden from lists unless asked for."""
     created_at_us: Mapped[int] = mapped_column(BigInteger)
     updated_at_us: Mapped[int] = mapped_column(BigInteger)
+
+
+class AnnotationConfigRow(Base):
+    """An annotation configuration of the LLM surface."""
+
+    __tablename__ = "annotation_configs"
+    __table_args__ = (UniqueConstraint("tenant", "name", name="annotation_configs_by_name"), {"sqlite_autoincrement": True})
+
+    number: Mapped[int] = mapped_column(_SEQUENCE, primary_key=True, autoincrement=True)
+    """The number in its GlobalID."""
+    tenant: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str] = mapped_column(String(300))
+    body: Mapped[str] = mapped_column(Text)
+    """As it was sent, as JSON."""
+    created_at_us: Mapped[int] = mapped_column(BigInteger)
+    updated_at_us: Mapped[int] = mapped_column(BigInteger)
+
+
+class PromptRow(Base):
+    """A prompt of the LLM surface."""
+
+    __tablename__ = "prompts"
+    __table_args__ = (UniqueConstraint("tenant", "name", name="prompts_by_name"), {"sqlite_autoincrement": True})
+
+    number: Mapped[int] = mapped_column(_SEQUENCE, primary_key=True, autoincrement=True)
+    """The number in its GlobalID."""
+    tenant: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str] = mapped_column(String(300))
+    description: Mapped[str | None] = mapped_column(Text)
+    source: Mapped[int | None] = mapped_column(BigInteger)
+    """Number of the prompt it was copied from, which may be gone."""
+    metadata_: Mapped[str] = mapped_column("metadata", Text)
+    """JSON object."""
+    created_at_us: Mapped[int] = mapped_column(BigInteger)
+    updated_at_us: Mapped[int] = mapped_column(BigInteger)
+
+
+class PromptVersionRow(Base):
+    """A version of a prompt. Rows are added and, with their prompt, removed; they never change."""
+
+    __tablename__ = "prompt_versions"
+    __table_args__ = (Index("prompt_versions_by_prompt", "prompt", "number"), {"sqlite_autoincrement": True})
+
+    number: Mapped[int] = mapped_column(_SEQUENCE, primary_key=True, autoincrement=True)
+    """The number in its GlobalID; rises with every version."""
+    prompt: Mapped[int] = mapped_column(BigInteger, ForeignKey("prompts.number", ondelete="CASCADE"))
+    body: Mapped[str] = mapped_column(Text)
+    """The version as it was sent, as JSON."""
+    created_at_us: Mapped[int] = mapped_column(BigInteger)
+
+
+class PromptTagRow(Base):
+    """A name for one version of a prompt."""
+
+    __tablename__ = "prompt_tags"
+    __table_args__ = (
+        UniqueConstraint("prompt", "name", name="prompt_tags_by_name"),
+        Index("prompt_tags_by_version", "version", "number"),
+        {"sqlite_autoincrement": True},
+    )
+
+    number: Mapped[int] = mapped_column(_SEQUENCE, primary_key=True, autoincrement=True)
+    """The number in its GlobalID."""
+    prompt: Mapped[int] = mapped_column(BigInteger, ForeignKey("prompts.number", ondelete="CASCADE"))
+    version: Mapped[int] = mapped_column(BigInteger, ForeignKey("prompt_versions.number", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(String(300))
+    description: Mapped[str | None] = mapped_column(Text)

@@ -7,10 +7,10 @@ control topic, and nothing reaches it that was not done.
 import base64
 import binascii
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import RowMapping, delete, func, insert, select, tuple_, update
+from sqlalchemy import RowMapping, delete, func, insert, select, text, tuple_, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -25,6 +25,7 @@ from schemas.definition_kinds import ControlRecord
 Records = list[ControlRecord]
 """Named, because `ControlStore.list` hides the type within the class."""
 Versions = list[int]
+Payloads = Sequence[str]
 
 _FIELDS = ("kind", "tenant", "id", "version", "deleted", "payload", "updated_at_us")
 _COLUMNS = [DefinitionRow.__table__.c[name] for name in _FIELDS]
@@ -42,6 +43,10 @@ class Draft(NamedTuple):
     """Canonical JSON; None deletes."""
     expected: int | None = None
     """Version the change was made from (0: not there yet); None takes whatever is stored."""
+
+
+class Outdated(Conflict):
+    """The stored version is another one than the change was made from."""
 
 
 class Page(NamedTuple):
@@ -99,11 +104,16 @@ class ControlStore:
         await self.write([Draft(kind, tenant, id, None)])
         return before is not None
 
-    async def write(self, drafts: Sequence[Draft], audit: Sequence[AuditEntry] = ()) -> Versions:
-        """All changes and their lines in the audit log, or none; returns the version of each change (0 where nothing was there to delete)."""
+    async def write(self, drafts: Sequence[Draft], audit: Sequence[AuditEntry] = (), forbidden: Callable[[Payloads], None] | None = None) -> Versions:
+        """All changes and their lines in the audit log, or none; returns the version of each change (0 where nothing was there to delete).
+
+        `forbidden` gets every definition of the first change's kind and tenant, which stay as they are until the changes are stored, and raises
+        what speaks against them."""
         for attempt in range(_INSERT_ATTEMPTS):
             try:
                 async with writing(self.engine) as connection:
+                    if forbidden is not None:
+                        forbidden(await self._held(connection, drafts[0]))
                     versions = [await self._write_one(connection, draft) for draft in drafts]
                     if audit:
                         await add_entries(connection, audit, self._clock.now_us())
@@ -180,6 +190,14 @@ class ControlStore:
             done = await connection.execute(insert(OutboxRow).from_select([*_FIELDS], everything))
             return done.rowcount
 
+    @staticmethod
+    async def _held(connection: AsyncConnection, draft: Draft) -> Payloads:
+        if connection.dialect.name == "postgresql":
+            # Other writers wait until the commit, as they always do on SQLite.
+            await connection.execute(text("LOCK TABLE definitions IN SHARE ROW EXCLUSIVE MODE"))
+        of_kind = (DefinitionRow.kind == draft.kind, DefinitionRow.tenant == draft.tenant, DefinitionRow.deleted.is_(False))
+        return (await connection.execute(select(DefinitionRow.payload).where(*of_kind))).scalars().all()
+
     async def _write_one(self, connection: AsyncConnection, draft: Draft) -> int:
         here = (DefinitionRow.kind == draft.kind, DefinitionRow.tenant == draft.tenant, DefinitionRow.id == draft.id)
         # FOR UPDATE (ignored by SQLite, where the whole transaction holds the write lock) makes writers of one
@@ -189,7 +207,7 @@ class ControlStore:
         version = stored.version if stored else 0
         live_version = stored.version if stored and not stored.deleted else 0
         if draft.expected is not None and draft.expected != live_version:
-            raise Conflict(
+            raise Outdated(
                 f"{draft.kind} {draft.id!r} is at version {live_version}, not {draft.expected}: read it again and repeat the change.",
                 details={"version": live_version},
             )

@@ -9,12 +9,21 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import RowMapping, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from infra.runtime.clock import Clock
 from query_api.control.engine import changing, reading
-from query_api.control.models import AuditRow, DefinitionRow, SignificantRow, WebhookDeliveryRow, WebhookEventRow, WebhookProgressRow, WebhookRow
+from query_api.control.models import (
+    AuditRow,
+    CrossedThresholdRow,
+    DefinitionRow,
+    SignificantRow,
+    WebhookDeliveryRow,
+    WebhookEventRow,
+    WebhookProgressRow,
+    WebhookRow,
+)
 from query_api.control.webhooks import TARGET, Delivery, Target, new_id, target_of
 from schemas.webhook_events import body_of, event_of
 
@@ -57,7 +66,7 @@ class Ended(NamedTuple):
 
 
 class WebhookQueue:
-    """For one process at a time, the leader (`tested` and `significant` for any). Every method is one transaction and raises `Unavailable` without the database."""
+    """For one process at a time, the leader (`tested`, `significant` and the thresholds for any). Every method is one transaction and raises `Unavailable` without the database."""
 
     def __init__(self, engine: AsyncEngine, clock: Clock) -> None:
         self._engine = engine
@@ -99,6 +108,27 @@ class WebhookQueue:
         query = select(SignificantRow.tenant, SignificantRow.experiment, SignificantRow.metric, SignificantRow.variant)
         async with reading(self._engine) as connection:
             return {(row[0], row[1], row[2], row[3]) for row in (await connection.execute(query)).all()}
+
+    async def threshold_crossed(self, tenant: str, rule: str, alert: str, data: Mapping[str, Any]) -> bool:
+        """Announces that a threshold was crossed, unless it was announced and has not recovered since; False then."""
+        now = self._clock.now_us()
+        async with changing(self._engine) as connection:
+            if (await connection.execute(select(CrossedThresholdRow.at_us).where(*_threshold(tenant, rule, alert)))).first() is not None:
+                return False
+            await connection.execute(insert(CrossedThresholdRow).values(tenant=tenant, rule=rule, alert=alert, at_us=now))
+            await self._send(connection, tenant, "evaluation.threshold_crossed", data, now, None)
+            return True
+
+    async def threshold_recovered(self, tenant: str, rule: str, alert: str) -> None:
+        """The next crossing is announced again."""
+        async with changing(self._engine) as connection:
+            await connection.execute(delete(CrossedThresholdRow).where(*_threshold(tenant, rule, alert)))
+
+    async def crossed(self) -> set[tuple[str, str, str]]:
+        """The thresholds that were announced and have not recovered: tenant, rule, alert."""
+        async with reading(self._engine) as connection:
+            found = await connection.execute(select(CrossedThresholdRow.tenant, CrossedThresholdRow.rule, CrossedThresholdRow.alert))
+            return {(row[0], row[1], row[2]) for row in found.all()}
 
     async def due(self, limit: int, each: int, under_way: Collection[str]) -> Sequence[Due]:
         """Deliveries whose time has come and that are not under way, the longest waiting first; at most `each` of one webhook."""
@@ -171,6 +201,10 @@ class WebhookQueue:
         await connection.execute(insert(WebhookEventRow).values(**values))
         fresh = {"event": message, "status": "pending", "attempts": 0, "next_attempt_us": now, "error": "", "created_at_us": now}
         await connection.execute(insert(WebhookDeliveryRow), [{"id": new_id("dlv", now), "webhook": webhook, **fresh} for webhook in webhooks])
+
+
+def _threshold(tenant: str, rule: str, alert: str) -> tuple[ColumnElement[bool], ...]:
+    return (CrossedThresholdRow.tenant == tenant, CrossedThresholdRow.rule == rule, CrossedThresholdRow.alert == alert)
 
 
 def _wants(events: Iterable[str], event: str) -> bool:

@@ -5,134 +5,54 @@ experiment with its new state, and the audit entry with the evidence, from which
 resumes the experiment its guardrails rest; after that they are armed again, and while the evidence stands the next refresh trips them again.
 """
 
-import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 import orjson
 import structlog
 
-from infra.runtime.errors import Conflict, MillstreamError
+from infra.runtime.errors import Conflict
 from query_api.control.audit import Actor, audited
 from query_api.control.leadership import Leadership
 from query_api.control.store import Draft
 from query_api.control.webhook_queue import WebhookQueue
 from query_api.domain.experiment_lifecycle import moved, with_roll_back
 from query_api.domain.stored import StoredDefinitions
-from query_api.live.updates import Receiver
+from query_api.domain.window_watch import WindowWatch
 from query_api.readers.window_state import WindowState
-from query_api.readers.windows import WindowFilter, WindowReader
+from query_api.readers.windows import WindowReader
 from schemas.correction import corrected
 from schemas.definition_kinds import Experiment, Guardrail, GuardrailAction, Trip, encode_definition
 from schemas.definitions import Definitions
 from schemas.guardrail import worsened, worst
 from schemas.webhook_events import GUARDRAIL_TRIPPED
-from schemas.windows import Grain, to_iso
+from schemas.windows import to_iso
 
 _log = structlog.get_logger()
 
 BREAKER: Final = Actor("", "circuit breaker")
 """Who the audit log names."""
-LOOK_S: Final = 1.0
-"""How often a process that is not the leader tries to become it, and a failed step is tried again."""
-MAX_WINDOWS: Final = 10_000
-"""Windows of a tenant that are looked at on start."""
 _SEVERITY: Final[Mapping[GuardrailAction, int]] = {"roll_back": 0, "pause": 1, "notify": 2}
 
 Items = Mapping[str, Mapping[str, Any]]
 """Figures by item of a window."""
-Place = tuple[str, str]
-"""Tenant and experiment."""
 
 
-class Breaker(Receiver):
-    """Judges windows, one after the other, in the process that leads. It is the receiver of a reader of updates of its own."""
+class Breaker(WindowWatch):
+    """Judges the results of experiments."""
+
+    kind = "significance"
 
     def __init__(self, stored: StoredDefinitions, definitions: Definitions, windows: WindowReader, queue: WebhookQueue, leadership: Leadership) -> None:
         """Does nothing before `run`."""
+        super().__init__(definitions, windows, leadership)
         self._stored = stored
-        self._definitions = definitions
-        self._windows = windows
         self._queue = queue
-        self._leadership = leadership
-        self._waiting: dict[Place, WindowState] = {}
-        self._read_all = False
         self._announced: set[tuple[str, str, str, str]] | None = None
-        self._wake = asyncio.Event()
-        self.updates = 0
-        self.connected = False
 
-    def publish(self, state: WindowState) -> None:
-        """Keeps the newest state of each experiment until it is judged."""
-        self.updates += 1
-        if state.kind == "significance" and state.grain == Grain.ALL.value:
-            place = (state.tenant, state.subject)
-            known = self._waiting.get(place)
-            if known is None or known.revision <= state.revision:
-                self._waiting[place] = state
-            self._wake.set()
-
-    def lost(self, since_us: int) -> None:
-        """What is stored is read again."""
-        self._read_all = True
-        self._wake.set()
-
-    async def run(self, read: Callable[[], Coroutine[Any, Any, None]], known: Callable[[], Awaitable[None]]) -> None:
-        """Until cancelled. `read` reads updates into this object for ever; `known` returns when the definitions are there."""
-        await known()
-        try:
-            while not await self._leadership.held():
-                await asyncio.sleep(LOOK_S)
-            await self._lead(read)
-        finally:
-            await self._leadership.release()
-
-    async def _lead(self, read: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        # Another process may have led in between.
-        self._announced, self.connected = None, False
-        reader = asyncio.create_task(read())
-        try:
-            # Only once updates arrive, so that nothing falls between what is stored and what is told.
-            while not self.connected:
-                await asyncio.sleep(0.05)
-            self._read_all = True
-            while await self._leadership.held():
-                try:
-                    await self.step()
-                except MillstreamError as error:
-                    _log.warning("guardrails cannot be judged at the moment", problem=error.message)
-                    await asyncio.sleep(LOOK_S)
-                    continue
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), LOOK_S)
-        finally:
-            reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
-            self._waiting.clear()
-
-    async def step(self) -> None:
-        """Judges everything that waits. What could not be judged because a store is away stays waiting, and the error is raised."""
-        self._wake.clear()
-        if self._read_all:
-            self._read_all = False
-            try:
-                await self._take_stored()
-            except BaseException:
-                self._read_all = True
-                raise
-        while self._waiting:
-            place, state = next(iter(self._waiting.items()))
-            try:
-                await self.judge(state)
-            except MillstreamError:
-                raise
-            except Exception as error:  # noqa: BLE001
-                # One window that cannot be read must not keep the others from being judged.
-                _log.error("window cannot be judged", tenant=state.tenant, experiment=state.subject, problem=f"{type(error).__name__}: {error}")
-            if self._waiting.get(place) is state:
-                del self._waiting[place]
+    def began(self) -> None:
+        self._announced = None
 
     async def judge(self, state: WindowState) -> None:
         """Trips what has to trip and announces what became significant, by one window. Again changes nothing."""
@@ -202,13 +122,6 @@ class Breaker(Receiver):
             "p_value": p,
             "relative_interval": item["anytime"]["relative_interval"],
         }
-
-    async def _take_stored(self) -> None:
-        for tenant in self._definitions.tenants():
-            for state in await self._windows.newest("significance", tenant.id, WindowFilter(grain=Grain.ALL.value), limit=MAX_WINDOWS):
-                known = self._waiting.get((tenant.id, state.subject))
-                if known is None or known.revision < state.revision:
-                    self._waiting[tenant.id, state.subject] = state
 
 
 def _armed(experiment: Experiment, guardrail: Guardrail) -> bool:

@@ -98,6 +98,13 @@ def moved(experiment: Experiment, move: Move, now: datetime) -> Experiment:
     return msgspec.structs.replace(experiment, status=way.target, starts_at=starts_at, ends_at=ends_at, updated_at=now)
 
 
+def ended(experiment: Experiment, now: datetime) -> Experiment:
+    """The experiment completed when it is active and its end has passed, else itself. The end stays the one that was planned."""
+    if experiment.status != "active" or experiment.ends_at is None or experiment.ends_at > now:
+        return experiment
+    return msgspec.structs.replace(experiment, status="completed", updated_at=now)
+
+
 def move_to(experiment: Experiment, wanted: ExperimentStatus) -> Move:
     """The move that leads to a state. Raises `Conflict` when no single one does."""
     for move, way in WAYS.items():

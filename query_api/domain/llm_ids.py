@@ -1,9 +1,9 @@
-"""GlobalIDs in requests about datasets and experiments."""
+"""GlobalIDs of rows of the control store, in requests."""
 
 from typing import Final
 
 from infra.runtime.errors import NotFound, ValidationFailed
-from schemas.global_id import IdType, global_id, number_of, parse
+from schemas.global_id import IdType, global_id, parse
 
 _LARGEST: Final = 2**63 - 1
 _SHOWN: Final = 100
@@ -19,16 +19,22 @@ def number_in(text: str, kind: IdType) -> int:
     return found.number
 
 
+def row_number(text: str, *kinds: IdType) -> int | None:
+    """The number that an id of one of these types names; None for anything else, such as a name or a number that no row can have."""
+    found = parse(text)
+    return found.number if found is not None and found.type in kinds and found.number <= _LARGEST else None
+
+
 def unknown(kind: IdType, number: int) -> NotFound:
     """The error for an id that names nothing of this tenant."""
     return NotFound(f"{kind} with ID {global_id(kind, number)} does not exist")
 
 
-def first_in(cursor: str | None, kind: IdType) -> int | None:
+def first_in(cursor: str | None, *kinds: IdType) -> int | None:
     """The number at which a page begins. Raises ValidationFailed for a cursor that no list of these things returned."""
     if not cursor:
         return None
-    number = number_of(cursor, kind)
-    if number is None or number > _LARGEST:
+    number = row_number(cursor, *kinds)
+    if number is None:
         raise ValidationFailed(f"Invalid cursor format: {cursor[:_SHOWN]}")
     return number

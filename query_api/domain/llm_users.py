@@ -13,7 +13,7 @@ from query_api.domain.users import create_user, delete_user
 from query_api.parts import Parts
 from query_api.surfaces.policy import Page
 from schemas.definition_kinds import Key
-from schemas.global_id import global_id, number_of, text_number
+from schemas.global_id import global_id, number_of, user_number
 from schemas.user import AuthMethod, User, UserRole
 
 LlmRole = Literal["SYSTEM", "ADMIN", "MEMBER", "VIEWER"]
@@ -39,9 +39,9 @@ async def create(parts: Parts, caller: Caller, email: str, username: str, role: 
     """Stores a user. Raises InvalidArgument for the role SYSTEM and Conflict when address or name are taken."""
     if role == "SYSTEM":
         raise InvalidArgument("Cannot create users with SYSTEM role; the roles are ADMIN, MEMBER and VIEWER")
-    if any(each["username"] == username for each in await _shown(parts, caller.tenant)):
+    if any(username == built_in[2] for built_in in _BUILT_IN):
         raise Conflict(f"Username already exists: {username!r}")
-    user = await create_user(parts, caller, email.strip().lower(), username, _GIVEN[role], auth_method)
+    user = await create_user(parts, caller, email.strip().lower(), username, _GIVEN[role], auth_method, only_of_name=True)
     return _user_json(await existing(parts.stored, User, caller.tenant, user.id))
 
 
@@ -52,7 +52,7 @@ async def delete(parts: Parts, caller: Caller, identifier: str) -> None:
         raise ValidationFailed(f"Invalid User GlobalID format: {identifier}")
     if any(number == built_in[0] for built_in in _BUILT_IN):
         raise Forbidden("Cannot delete the default admin or system user")
-    found = next((each.definition for each in await parts.stored.every(User, caller.tenant) if _number(each.definition) == number), None)
+    found = next((each.definition for each in await parts.stored.every(User, caller.tenant) if user_number(each.definition.id) == number), None)
     if found is None:
         raise NotFound("User not found")
     await delete_user(parts, caller, found.id)
@@ -64,7 +64,7 @@ async def viewer(parts: Parts, caller: Caller) -> dict[str, Any]:
         return {"auth_method": "ANONYMOUS"}
     users = await _shown(parts, caller.tenant)
     user = next((each.definition for each in await parts.stored.every(User, caller.tenant) if each.definition.id == caller.user), None)
-    wanted = global_id("User", _SYSTEM[0] if user is None else _number(user))
+    wanted = global_id("User", _SYSTEM[0] if user is None else user_number(user.id))
     return next(each for each in users if each["id"] == wanted)
 
 
@@ -85,21 +85,12 @@ def _place(user: Mapping[str, Any]) -> tuple[str, str]:
 def _user_json(stored: Stored[User]) -> dict[str, Any]:
     user = stored.definition
     created = _time(user.created_at or stored.changed_at)
-    return _json(_number(user), user.email, user.name, _SHOWN[user.role], user.auth_method, created, _time(stored.changed_at or user.created_at))
+    return _json(user_number(user.id), user.email, user.name, _SHOWN[user.role], user.auth_method, created, _time(stored.changed_at or user.created_at))
 
 
 def _json(number: int, email: str, name: str, role: str, auth_method: str, created: str, updated: str) -> dict[str, Any]:
     shown = {"id": global_id("User", number), "created_at": created, "updated_at": updated, "email": email, "username": name, "role": role}
     return {**shown, "auth_method": auth_method, **({"password_needs_reset": False} if auth_method == "LOCAL" else {})}
-
-
-def _number(user: User) -> int:
-    """The number in the GlobalID of a user: that of the hex digits in the id."""
-    digits = user.id.removeprefix("usr_")
-    try:
-        return int(digits, 16) if len(digits) == 16 else text_number(user.id)
-    except ValueError:
-        return text_number(user.id)
 
 
 def _time(instant: datetime | None) -> str:

@@ -1,12 +1,13 @@
 """Projects: listed, found by id or name, created, described and deleted. Spans make the projects they name."""
 
-from infra.runtime.errors import Forbidden, NotFound, Unavailable, ValidationFailed
+from infra.runtime.errors import Forbidden, NotFound, Unavailable
 from query_api.access import Caller
 from query_api.control.projects import Project, ProjectStore
+from query_api.domain.llm_ids import first_in, row_number
 from query_api.parts import Parts
 from query_api.readers.projects import ProjectReader
 from query_api.surfaces.policy import Page
-from schemas.global_id import global_id, number_of, parse
+from schemas.global_id import global_id, parse
 from schemas.topics import SPAN_EDITS
 
 
@@ -21,9 +22,7 @@ class Projects:
 
     async def page(self, tenant: str, *, limit: int, cursor: str | None, of_experiments: bool) -> Page:
         """One page, the newest project first; projects of experiments only when asked for. Raises ValidationFailed for a bad cursor."""
-        first = number_of(cursor, "Project") if cursor else None
-        if cursor and first is None:
-            raise ValidationFailed(f"Invalid cursor format: {cursor}")
+        first = first_in(cursor, "Project")
         await self._discover(tenant)
         found = [each for each in await self._store.of_tenant(tenant) if of_experiments or not each.of_experiment]
         found = [each for each in found if first is None or each.number <= first]
@@ -34,7 +33,8 @@ class Projects:
         """The project with this GlobalID or name. Raises NotFound, and ValidationFailed for the id of something else."""
         named = parse(identifier)
         if named is not None and named.type == "Project":
-            found = await self._store.by_number(tenant, named.number)
+            number = row_number(identifier, "Project")
+            found = None if number is None else await self._store.by_number(tenant, number)
             if found is None:
                 raise NotFound(f"Project with ID {identifier} not found")
             return found

@@ -8,13 +8,13 @@ from infra.runtime.errors import NotFound, ValidationFailed
 from query_api.access import Caller
 from query_api.control.prompts import NewPrompt, Prompt, PromptStore, Tag, Version
 from query_api.domain.json_values import check_json
+from query_api.domain.llm_ids import first_in, row_number
 from query_api.parts import Parts
 from query_api.surfaces.policy import Page
-from schemas.global_id import IdType, global_id, number_of
+from schemas.global_id import IdType, global_id
 
 IDENTIFIER_FORM: Final = r"^[a-z0-9]([_a-z0-9-]*[a-z0-9])?$"
 """Names of prompts and of tags."""
-_NUMBERS: Final = 2**63
 
 
 class Prompts:
@@ -25,11 +25,11 @@ class Prompts:
 
     async def page(self, tenant: str, *, limit: int, cursor: str | None) -> Page:
         """One page, the newest prompt first. Raises ValidationFailed for a bad cursor."""
-        return _page(await self._store.of_tenant(tenant, _first(cursor, "Prompt"), limit + 1), limit, "Prompt", prompt_json)
+        return _page(await self._store.of_tenant(tenant, first_in(cursor, "Prompt"), limit + 1), limit, "Prompt", prompt_json)
 
     async def get(self, tenant: str, identifier: str) -> Prompt:
         """Raises NotFound, and ValidationFailed for a text that is neither an id of a prompt nor could be a name."""
-        number = _number(identifier, "Prompt")
+        number = row_number(identifier, "Prompt")
         if number is None and not _could_be_a_name(identifier):
             raise ValidationFailed(f"Invalid prompt identifier {identifier!r}: it is neither the id of a prompt nor a name of the form {IDENTIFIER_FORM}")
         found = await (self._store.by_name(tenant, identifier) if number is None else self._store.by_number(tenant, number))
@@ -45,7 +45,7 @@ class Prompts:
         check_json(metadata, "prompt.metadata")
         source = given.get("source_prompt_id")
         if source is not None:
-            source = _number(source, "Prompt")
+            source = row_number(source, "Prompt")
             if source is None or await self._store.by_number(caller.tenant, source) is None:
                 raise ValidationFailed("prompt.source_prompt_id: this is not the id of a prompt; leave it out for a prompt that was not copied")
         return await self._store.add(caller.tenant, NewPrompt(name, given.get("description"), source, metadata), body, caller.actor)
@@ -66,7 +66,7 @@ class Prompts:
 
     async def versions(self, tenant: str, identifier: str, *, limit: int, cursor: str | None) -> Page:
         """One page of a prompt's versions, the newest first. Raises NotFound."""
-        first = _first(cursor, "PromptVersion")
+        first = first_in(cursor, "PromptVersion")
         return _page(await self._store.versions(await self.get(tenant, identifier), first, limit + 1), limit, "PromptVersion", version_json)
 
     async def latest(self, tenant: str, identifier: str) -> Version:
@@ -95,7 +95,7 @@ class Prompts:
 
     async def tags(self, tenant: str, version_id: str, *, limit: int, cursor: str | None) -> Page:
         """One page of the tags of a version, the newest first. Raises NotFound."""
-        first = _first(cursor, "PromptVersionTag")
+        first = first_in(cursor, "PromptVersionTag")
         _, version = await self._version(tenant, version_id)
         return _page(await self._store.tags(version, first, limit + 1), limit, "PromptVersionTag", tag_json)
 
@@ -107,7 +107,7 @@ class Prompts:
             raise NotFound(f"This prompt has no tag {name}")
 
     async def _version(self, tenant: str, version_id: str) -> tuple[Prompt, Version]:
-        number = _number(version_id, "PromptVersion")
+        number = row_number(version_id, "PromptVersion")
         if number is None:
             raise ValidationFailed("Invalid prompt version ID")
         found = await self._store.version(tenant, number)
@@ -145,21 +145,6 @@ def _page(found: Sequence[Item], limit: int, kind: IdType, shown: Callable[[Item
     """The page of what was found with a limit that is one too high; its cursor is the id of the first item of the next page."""
     following = global_id(kind, found[limit].number) if len(found) > limit else None
     return Page([shown(each) for each in found[:limit]], following)
-
-
-def _first(cursor: str | None, kind: IdType) -> int | None:
-    if not cursor:
-        return None
-    number = _number(cursor, kind)
-    if number is None:
-        raise ValidationFailed(f"Invalid cursor format: {cursor}")
-    return number
-
-
-def _number(text: str, kind: IdType) -> int | None:
-    """The number in an id of a row; None for anything else, such as a number that no row can have."""
-    number = number_of(text, kind)
-    return number if number is not None and number < _NUMBERS else None
 
 
 def _could_be_a_name(text: str) -> bool:

@@ -15,9 +15,8 @@ from query_api.domain.stored import StoredDefinitions
 from query_api.readers.rows import Rows
 from query_api.readers.unit_metrics import metric_by_variant
 from schemas.definition_kinds import Experiment, Metric
-from schemas.fields import to_us
+from schemas.fields import span_of
 from schemas.metric_arms import arms_from_rows
-from schemas.windows import ALL_TIME
 
 
 class Replay:
@@ -46,7 +45,7 @@ class Replay:
             raise wrong_field("end: must be after start")
         original = await self._original(experiment, definition)
         replayed = _defined(self._tenant, original, definition)
-        span = (ALL_TIME[0] if start is None else max(0, to_us(start)), ALL_TIME[1] if end is None else max(0, min(to_us(end), ALL_TIME[1])))
+        span = span_of(start, end)
         after, before = await asyncio.gather(self._figures(experiment, replayed, span), self._figures(experiment, original, span))
         changes = {} if original is None else _changes(original, replayed)
         answer: dict[str, Any] = {"experiment_id": name, "start": start, "end": end, "alpha": experiment.alpha, "changes": changes}

@@ -58,19 +58,29 @@ class Corrected:
     fixed: float | None
 
 
-def corrections(metrics: Iterable[MetricFigures], method: Correction) -> dict[tuple[str, str], Corrected]:
+Place = tuple[str, str]
+"""Metric id and variant."""
+
+
+def corrections(metrics: Iterable[MetricFigures], method: Correction) -> dict[Place, Corrected]:
     """Corrected p-values by metric id and variant. The family is every treatment of every goal metric; guardrails are safety checks with a
     level of their own, and stay as they are."""
-    metrics = list(metrics)
-    places = [(each.metric.id, name) for each in metrics for name in each.treatments if each.metric.use == "goal"]
-    figures = {(each.metric.id, name): each.items[name] for each in metrics for name in each.treatments}
-    found: dict[str, dict[tuple[str, str], float]] = {}
+    return segment_corrections({"": list(metrics)}, method)[""]
+
+
+def segment_corrections(segments: Mapping[str, Sequence[MetricFigures]], method: Correction) -> dict[str, dict[Place, Corrected]]:
+    """The same by segment. The segments are one family: somebody who looks at many of them finds something in one of them by chance."""
+    items = {(segment, each.metric.id, name): each.items[name] for segment, metrics in segments.items() for each in metrics for name in each.treatments}
+    goals = {(segment, each.metric.id) for segment, metrics in segments.items() for each in metrics if each.metric.use == "goal"}
+    found: dict[str, dict[tuple[str, str, str], float]] = {}
     for reading in ("anytime", "fixed"):
-        family = [place for place in places if figures[place][reading]["p_value"] is not None]
-        together = dict(zip(family, corrected(method, [figures[place][reading]["p_value"] for place in family]), strict=True))
-        alone = {place: item[reading]["p_value"] for place, item in figures.items() if place not in together}
-        found[reading] = {**alone, **together}
-    return {place: Corrected(found["anytime"][place], found["fixed"][place]) for place in figures}
+        p_values = {place: item[reading]["p_value"] for place, item in items.items()}
+        family = [place for place, p in p_values.items() if p is not None and place[:2] in goals]
+        found[reading] = p_values | dict(zip(family, corrected(method, [p_values[place] for place in family]), strict=True))
+    by_segment: dict[str, dict[Place, Corrected]] = {segment: {} for segment in segments}
+    for segment, metric, name in items:
+        by_segment[segment][metric, name] = Corrected(found["anytime"][segment, metric, name], found["fixed"][segment, metric, name])
+    return by_segment
 
 
 def metric_results(figures: MetricFigures, found: Mapping[tuple[str, str], Corrected], *, bayesian: bool) -> dict[str, Any]:

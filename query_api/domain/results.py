@@ -1,4 +1,5 @@
-"""The results of an experiment: the windows that the agents computed, brought together. Nothing is computed here that a window holds."""
+"""The results of an experiment: the windows that the agents computed, brought together. Nothing is computed here that a window holds; only segments,
+which no window has, are computed from the events when they are asked for."""
 
 from __future__ import annotations
 
@@ -13,9 +14,11 @@ import orjson
 from infra.runtime.clock import Clock
 from infra.runtime.errors import NotFound
 from query_api.domain.result_figures import Figures, MetricFigures, corrections, metric_results, reasons_in
+from query_api.domain.segments import results_by_segment
 from query_api.domain.stored import StoredDefinitions
 from query_api.domain.windows import FED_BY
 from query_api.freshness import Freshness, Wait
+from query_api.readers.rows import Rows
 from query_api.readers.window_state import bounds
 from query_api.readers.windows import WindowFilter, WindowItem, WindowReader
 from schemas.definition_kinds import Experiment, Metric, Variant
@@ -45,17 +48,18 @@ class Series:
 class Results:
     """Reads results of experiments of one tenant."""
 
-    def __init__(self, stored: StoredDefinitions, known: Definitions, windows: WindowReader, freshness: Freshness, clock: Clock, tenant: str) -> None:
+    def __init__(self, stored: StoredDefinitions, known: Definitions, rows: Rows, freshness: Freshness, clock: Clock, tenant: str) -> None:
         """`known` are the definitions that the windows are computed by; `stored` says the state of the experiment as it is this moment."""
         self._stored = stored
         self._definitions = known
-        self._windows = windows
+        self._rows = rows
+        self._windows = WindowReader(rows)
         self._freshness = freshness
         self._clock = clock
         self._tenant = tenant
 
-    async def read(self, name: str, wait: Wait, *, bayesian: bool = False, series: Series | None = None) -> tuple[dict[str, Any], Positions]:
-        """The results and what is stored at least; with a wait they include what was waited for. An experiment that nobody defined has results from its first event on.
+    async def read(self, name: str, wait: Wait, *, bayesian: bool = False, series: Series | None = None, segment: str = "") -> tuple[dict[str, Any], Positions]:
+        """The results and what is stored at least; with a wait they include what was waited for; with a `segment` (see `schemas.unit_metric_sql`) also by part of the units. An experiment that nobody defined has results from its first event on.
 
         Raises NotFound when there is neither a definition nor an event, and what the freshness contract raises.
         """
@@ -74,6 +78,8 @@ class Results:
         experiment = _known(defined.definition if defined else Experiment(tenant=self._tenant, id=name, name=name), found, exposures)
         metrics = await self._metrics(experiment, found)
         answer = _answer(experiment, metrics, exposures, bayesian=bayesian)
+        measured = [each.metric for each in metrics]
+        answer["segments"] = await results_by_segment(self._rows, experiment, measured, segment, bayesian=bayesian) if segment else None
         answer["reasons"] = reasons_in(answer)
         computed = max((item.computed_us for item in found), default=None)
         answer["revision"] = max((item.revision for item in found), default=0)

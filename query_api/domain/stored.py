@@ -11,11 +11,11 @@ import msgspec
 from infra.runtime.clock import Clock
 from infra.runtime.errors import Unavailable
 from query_api.control.audit import AuditEntry
-from query_api.control.store import ControlStore, Draft, Versions
+from query_api.control.store import ControlStore, Draft, Payloads, Versions
 from schemas.definition_kinds import TYPES, Definition, DefinitionKind
-from schemas.definitions import Definitions, ExclusionGroup, Experiment, Flag, Key, Metric, Pins, User
+from schemas.definitions import Definitions, EvaluationRule, ExclusionGroup, Experiment, Flag, Key, Metric, Pins, User
 
-D = TypeVar("D", Experiment, ExclusionGroup, Key, Metric, Flag, User, Pins)
+D = TypeVar("D", Experiment, ExclusionGroup, Key, Metric, Flag, User, Pins, EvaluationRule)
 
 _KINDS: Mapping[type[Definition], DefinitionKind] = {cls: kind for kind, cls in TYPES.items()}
 _IN_MEMORY: Mapping[type[Definition], Callable[[Definitions, str], Sequence[Any]]] = {
@@ -25,6 +25,7 @@ _IN_MEMORY: Mapping[type[Definition], Callable[[Definitions, str], Sequence[Any]
     Metric: Definitions.metrics,
     Flag: Definitions.flags,
     User: Definitions.users,
+    EvaluationRule: Definitions.evaluation_rules,
 }
 
 
@@ -83,9 +84,9 @@ class StoredDefinitions:
             return [Stored(each, None, None) for each in self._from_memory(cls, tenant)]
         return [_stored(cls, record.payload, record.version, record.updated_at_us) for record in records]
 
-    async def write(self, drafts: Sequence[Draft], audit: Sequence[AuditEntry]) -> Versions:
+    async def write(self, drafts: Sequence[Draft], audit: Sequence[AuditEntry], forbidden: Callable[[Payloads], None] | None = None) -> Versions:
         """`ControlStore.write`, published at once."""
-        versions = await self._store.write(drafts, audit)
+        versions = await self._store.write(drafts, audit, forbidden)
         self._wake()
         return versions
 

@@ -8,7 +8,7 @@ import msgspec
 from infra.runtime.errors import Conflict
 from query_api.access import Caller
 from query_api.control.audit import AuditEntry, audited
-from query_api.control.store import Draft
+from query_api.control.store import Draft, Outdated, Payloads
 from query_api.domain.change import built, change, existing, missing
 from query_api.domain.stored import StoredDefinitions
 from query_api.parts import Parts
@@ -40,14 +40,22 @@ def last_uses(parts: Parts, tenant: str) -> dict[str, datetime]:
     return uses
 
 
-async def create_user(parts: Parts, caller: Caller, email: str, name: str, role: UserRole, auth_method: AuthMethod = "LOCAL") -> User:
-    """Stores a new user. Raises `Conflict` when somebody has the address already, in any case."""
+async def create_user(
+    parts: Parts, caller: Caller, email: str, name: str, role: UserRole, auth_method: AuthMethod = "LOCAL", *, only_of_name: bool = False
+) -> User:
+    """Stores a new user. Raises `Conflict` when somebody has the address already, in any case, or with `only_of_name` the name."""
     stored = parts.stored
     fields = {"tenant": caller.tenant, "id": user_id(email), "email": email, "name": name, "role": role, "created_at": stored.now()}
     user = built(User, {**fields, "auth_method": auth_method})
+    draft, line = Draft("user", caller.tenant, user.id, encode_definition(user), 0), audited(caller.actor, "user.created", None, user)
+
+    def taken(others: Payloads) -> None:
+        if any(other.name == name and other.id != user.id for other in (msgspec.json.decode(each, type=User) for each in others)):
+            raise Conflict(f"name: {name!r} is the name of another user already", details={"name": name})
+
     try:
-        await stored.write([Draft("user", caller.tenant, user.id, encode_definition(user), 0)], [audited(caller.actor, "user.created", None, user)])
-    except Conflict as error:
+        await stored.write([draft], [line], taken if only_of_name else None)
+    except Outdated as error:
         raise Conflict(f"email: {email!r} is the address of the user {user.id} already", details={"email": email, "id": user.id}) from error
     return user
 

@@ -15,7 +15,7 @@ FED_BY: Final[Mapping[str, frozenset[str]]] = {
     program.name: frozenset(topic for topic, marks in MARKS.items() if marks in program.consumes) for program in COMPUTATIONS
 }
 """Topics whose blocks each kind is computed from."""
-OWN_SUBJECT: Final = frozenset({"assignments", "significance"})
+OWN_SUBJECT: Final = frozenset({"assignments", "significance", "evaluation"})
 """Kinds whose windows have the subject that blocks touch; the others are refreshed for a tenant as a whole."""
 
 REFRESHED_LATER: Final = frozenset({"significance"})

@@ -12,7 +12,7 @@ from query_api.live.outbox import Pending
 from query_api.readers.window_state import WindowState
 
 Subject = Annotated[str, Meta(min_length=1, max_length=1_000)]
-LiveKind = Literal["assignments", "cardinality", "cost", "significance", "flow"]
+LiveKind = Literal["assignments", "cardinality", "cost", "significance", "evaluation", "flow"]
 LiveGrain = Literal["1m", "5m", "1h", "1d", "all"]
 
 

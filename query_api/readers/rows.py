@@ -1,7 +1,10 @@
 """The one way the readers reach ClickHouse: fixed statements, and errors in the platform's own words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
+
+import pyarrow as pa
 
 from infra.runtime.clickhouse import ClickHouse, ClickHouseError
 from infra.runtime.errors import QueryLimit, Unavailable
@@ -19,6 +22,10 @@ class Rows(Protocol):
         the read-only user."""
         ...
 
+    async def table(self, sql: str, params: Mapping[str, Any] = {}) -> pa.Table:
+        """The same as an Arrow table, for answers of many rows."""
+        ...
+
 
 class ClickHouseRows:
     """Reads as the read-only user. Time, memory and row limits belong to that user, so a statement cannot lift them."""
@@ -28,18 +35,28 @@ class ClickHouseRows:
         self._client = ClickHouse(settings.url, settings.reader_user, settings.reader_password.get_secret_value(), settings.database)
 
     async def query(self, sql: str, params: Mapping[str, Any] = {}) -> Sequence[Mapping[str, Any]]:
-        try:
+        with _explained():
             return await self._client.query(sql, params, timeout=self._timeout_s)
-        except ClickHouseError as error:
-            if error.limit:
-                raise QueryLimit("the read needs more time, memory or rows than allowed; narrow the range or lower the limit") from error
-            if error.retryable:
-                raise Unavailable("ClickHouse cannot be reached; try again", retry_after_s=1) from error
-            raise
+
+    async def table(self, sql: str, params: Mapping[str, Any] = {}) -> pa.Table:
+        with _explained():
+            return await self._client.query_arrow(sql, params, timeout=self._timeout_s)
 
     async def close(self) -> None:
         """Closes the connections."""
         await self._client.aclose()
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except ClickHouseError as error:
+        if error.limit:
+            raise QueryLimit("the read needs more time, memory or rows than allowed; narrow the range or lower the limit") from error
+        if error.retryable:
+            raise Unavailable("ClickHouse cannot be reached; try again", retry_after_s=1) from error
+        raise
 
 
 def integer(value: Any) -> int:

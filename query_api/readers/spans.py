@@ -1,4 +1,9 @@
-"""Reads of stored spans, always of one tenant and project, newest first."""
+"""Reads of stored spans, newest first, and of every copy of a span the one that counts.
+
+Copies of a span that began at the same time replace each other in the table. Copies whose start differs do not, so nothing is taken from a
+row before it is known to be the newest of its trace id and span id: the keys of a page are read first, in the order of the table, then all
+copies behind these keys, and of them the one that ended last, of equal ends the one received last.
+"""
 
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
@@ -7,43 +12,35 @@ from typing import Annotated, Any, Final, NamedTuple
 
 from msgspec import Meta
 
+from query_api.readers.conditions import Conditions
 from query_api.readers.rows import Rows, integer
+from query_api.readers.span_list_filter import SpanFilter
 
-_CONDITIONS: Final = {
-    "trace_ids": "trace_id IN {trace_ids:Array(String)}",
-    "span_ids": "span_id IN {span_ids:Array(String)}",
-    "names": "name IN {names:Array(String)}",
-    "span_kinds": "if(span_kind = '', 'UNKNOWN', upper(span_kind)) IN {span_kinds:Array(String)}",
-    "status_codes": "status_code IN {status_codes:Array(Int32)}",
-    "parent_id": "parent_id = {parent_id:String}",
-    "start_ns": "start_time >= fromUnixTimestamp64Nano({start_ns:Int64})",
-    "end_ns": "start_time < fromUnixTimestamp64Nano({end_ns:Int64})",
-}
 # The bound on the minute repeats the one on the start in terms of the sorting key, so that older pages read less.
 _AFTER: Final = """toStartOfMinute(start_time) <= toStartOfMinute(fromUnixTimestamp64Nano({after_ns:Int64}, 'UTC'))
   AND (start_time, trace_id, span_id) < (fromUnixTimestamp64Nano({after_ns:Int64}, 'UTC'), {after_trace:String}, {after_span:String})"""
 
-_OF_PROJECT: Final = "tenant = {tenant:String} AND project = {project:String}"
-
-_PAGE: Final = """
-SELECT trace_id, span_id, parent_id, name, span_kind, status_code, status_message,
+_KEYS: Final = """
+SELECT toUnixTimestamp64Nano(start_time) AS start_ns, trace_id, span_id FROM spans WHERE {where}
+ORDER BY toStartOfMinute(start_time) DESC, start_time DESC, trace_id DESC, span_id DESC
+LIMIT {{keys:UInt32}}
+"""
+_COPIES: Final = """
+SELECT trace_id, span_id, parent_id, name, kind, span_kind, status_code, status_message, project, session_id, trace_state, flags, scope_name,
        toUnixTimestamp64Nano(start_time) AS start_ns, toUnixTimestamp64Nano(end_time) AS end_ns,
-       mapApply((name, value) -> (name, base64Encode(value)), attributes) AS attributes, arrayMap(event -> base64Encode(event), events) AS events
-FROM spans FINAL
-WHERE {conditions}
-ORDER BY start_time DESC, trace_id DESC, span_id DESC
-LIMIT {{limit:UInt32}}
+       mapApply((name, value) -> (name, base64Encode(value)), attributes) AS encoded_attributes,
+       arrayMap(event -> base64Encode(event), events) AS encoded_events, {where} AS fits
+FROM spans
+WHERE tenant = {{tenant:String}} AND {of_keys}
+ORDER BY end_time DESC, received DESC
+LIMIT 1 BY trace_id, span_id
 """
-
-# FINAL is dear, so it is kept to the minutes a page comes from: the newest that hold twice its spans, counted without it.
-_FLOOR: Final = """
-SELECT toUnixTimestamp(max(minute)) AS floor_s FROM (
-    SELECT minute, sum(spans) OVER (ORDER BY minute DESC) AS newer FROM (
-        SELECT toStartOfMinute(start_time) AS minute, count() AS spans FROM spans WHERE {conditions} GROUP BY minute
-    )
-) WHERE newer >= 2 * {{limit:UInt32}}
+_OF_KEYS: Final = "trace_id IN {traces:Array(String)} AND concat(trace_id, span_id) IN {ids:Array(String)}"
+_OF_TRACES: Final = "trace_id IN {traces:Array(String)}"
+_PLACES: Final = """
+SELECT trace_id, span_id, toUInt8(argMax(end_time, (end_time, received)) > toDateTime64(0, 9, 'UTC')) AS ended FROM spans
+WHERE {where} AND span_id IN {{span_ids:Array(String)}} GROUP BY trace_id, span_id ORDER BY trace_id
 """
-_ABOVE_FLOOR: Final = "toStartOfMinute(start_time) >= toDateTime({floor_s:UInt32}, 'UTC')"
 
 
 class Key(NamedTuple):
@@ -55,46 +52,42 @@ class Key(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SpanFilter:
-    """Which spans of a project; None leaves a field open."""
-
-    trace_ids: Sequence[str] | None = None
-    span_ids: Sequence[str] | None = None
-    names: Sequence[str] | None = None
-    span_kinds: Sequence[str] | None = None
-    """In capitals; UNKNOWN stands for none."""
-    status_codes: Sequence[int] | None = None
-    parent_id: str | None = None
-    """Empty: roots only."""
-    start_ns: int | None = None
-    """Spans that began at or after this."""
-    end_ns: int | None = None
-    """Spans that began before this."""
-
-    def chosen(self) -> dict[str, Any]:
-        """The fields that are set."""
-        return {name: value for name in _CONDITIONS if (value := getattr(self, name)) is not None}
-
-
-@dataclass(frozen=True)
 class StoredSpan:
     """A span as it is stored: attribute values and events are the client's own protobuf bytes."""
 
     trace_id: str
     span_id: str
     parent_id: str
+    """Empty for a root."""
     name: str
     span_kind: str
     status_code: int
     status_message: str
     start_ns: int
     end_ns: int
+    """0 while it runs."""
     attributes: Mapping[str, bytes]
     events: Sequence[bytes]
+    kind: int = 0
+    """OTLP SpanKind."""
+    project: str = ""
+    """Where it was sent; a moved trace is elsewhere now."""
+    session_id: str = ""
+    trace_state: str = ""
+    flags: int = 0
+    scope_name: str = ""
 
     @property
     def key(self) -> Key:
         return Key(self.start_ns, self.trace_id, self.span_id)
+
+
+class Place(NamedTuple):
+    """A span that is stored."""
+
+    trace_id: str
+    span_id: str
+    ended: bool
 
 
 class SpanReader:
@@ -103,29 +96,43 @@ class SpanReader:
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
 
-    async def page(self, tenant: str, project: str, wanted: SpanFilter, *, limit: int, after: Key | None = None) -> list[StoredSpan]:
+    async def page(self, visible: Conditions, wanted: SpanFilter, *, limit: int, after: Key | None = None) -> list[StoredSpan]:
         """Up to `limit` spans from behind a place on, newest start first; equal starts by falling trace id and span id."""
-        params = wanted.chosen()
-        conditions = [_OF_PROJECT, *(_CONDITIONS[name] for name in params)]
+        within = wanted.applied(visible)
+        found: list[StoredSpan] = []
+        while len(found) < limit:
+            asked = (limit - len(found)) * 9 // 8 + 16
+            keys = await self._keys(within, asked, after)
+            copies = {span.key: span for span in await self._copies(within, keys)}
+            found += [copies[key] for key in dict.fromkeys(keys) if key in copies]
+            if len(keys) < asked:
+                break
+            after = keys[-1]
+        return found[:limit]
+
+    async def of_traces(self, visible: Conditions, trace_ids: Sequence[str]) -> list[StoredSpan]:
+        """Every span of these traces, oldest start first."""
+        params = {**visible.params, "traces": list(trace_ids)}
+        rows = await self._rows.query(_COPIES.format(where=visible.where, of_keys=_OF_TRACES), params)
+        return sorted((_span(row) for row in rows if integer(row["fits"])), key=lambda span: span.key)
+
+    async def places(self, visible: Conditions, span_ids: Sequence[str]) -> list[Place]:
+        """Where spans of these ids are; an id may be in several traces."""
+        rows = await self._rows.query(_PLACES.format(where=visible.where), {**visible.params, "span_ids": list(span_ids)})
+        return [Place(row["trace_id"], row["span_id"], bool(integer(row["ended"]))) for row in rows]
+
+    async def _keys(self, within: Conditions, limit: int, after: Key | None) -> list[Key]:
         if after is not None:
-            conditions.append(_AFTER)
-            params |= {"after_ns": after.start_ns, "after_trace": after.trace_id, "after_span": after.span_id}
-        params |= {"tenant": tenant, "project": project, "limit": limit}
-        (floor,) = await self._rows.query(_FLOOR.format(conditions=_all(conditions)), params)
-        if floor["floor_s"]:
-            found = await self._find([*conditions, _ABOVE_FLOOR], {**params, "floor_s": integer(floor["floor_s"])})
-            # Fewer when spans were sent several times: then the page goes on below.
-            if len(found) == limit:
-                return found
-        return await self._find(conditions, params)
+            within = within.and_also(_AFTER, after_ns=after.start_ns, after_trace=after.trace_id, after_span=after.span_id)
+        rows = await self._rows.query(_KEYS.format(where=within.where), {**within.params, "keys": limit})
+        return [Key(integer(row["start_ns"]), row["trace_id"], row["span_id"]) for row in rows]
 
-    async def _find(self, conditions: Sequence[str], params: Mapping[str, Any]) -> list[StoredSpan]:
-        rows = await self._rows.query(_PAGE.format(conditions=_all(conditions)), params)
-        return [_span(row) for row in rows]
-
-
-def _all(conditions: Sequence[str]) -> str:
-    return "\n      AND ".join(conditions)
+    async def _copies(self, within: Conditions, keys: Sequence[Key]) -> list[StoredSpan]:
+        if not keys:
+            return []
+        params = {"traces": list({key.trace_id for key in keys}), "ids": list({key.trace_id + key.span_id for key in keys})}
+        rows = await self._rows.query(_COPIES.format(where=within.where, of_keys=_OF_KEYS), {**within.params, **params})
+        return [_span(row) for row in rows if integer(row["fits"])]
 
 
 def _span(row: Mapping[str, Any]) -> StoredSpan:
@@ -139,6 +146,12 @@ def _span(row: Mapping[str, Any]) -> StoredSpan:
         status_message=row["status_message"],
         start_ns=integer(row["start_ns"]),
         end_ns=integer(row["end_ns"]),
-        attributes={name: b64decode(value) for name, value in row["attributes"].items()},
-        events=[b64decode(event) for event in row["events"]],
+        attributes={name: b64decode(value) for name, value in row["encoded_attributes"].items()},
+        events=[b64decode(event) for event in row["encoded_events"]],
+        kind=int(row["kind"]),
+        project=row["project"],
+        session_id=row["session_id"],
+        trace_state=row["trace_state"],
+        flags=int(row["flags"]),
+        scope_name=row["scope_name"],
     )

@@ -4,9 +4,9 @@ Every read of spans for the LLM surface asks here for its conditions, so that a 
 not undone by whatever of the same trace arrives later.
 """
 
-from dataclasses import dataclass, field
 from typing import Any, Final
 
+from query_api.readers.conditions import Conditions
 from query_api.readers.rows import Rows, integer
 
 _EDITS: Final = """
@@ -22,23 +22,6 @@ _NO_TRACE: Final = f"trace_id NOT IN ({_OF} = 'trace')"
 _SINCE: Final = "start_time >= fromUnixTimestamp64Nano({cut_ns:Int64}, 'UTC')"
 _AWAY: Final = f"trace_id NOT IN ({_OF} = 'moved' AND project != {{project:String}})"
 _HERE: Final = f"trace_id IN ({_OF} = 'moved' AND project = {{project:String}} AND at >= fromUnixTimestamp64Nano({{cut_ns:Int64}}, 'UTC'))"
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """Parts of a WHERE over `spans`, to be joined by AND, with their parameters. The parts may name `tenant` and `project` again."""
-
-    sql: list[str]
-    params: dict[str, Any] = field(default_factory=dict)
-
-    def and_also(self, sql: str, **params: Any) -> "Conditions":
-        """These and one more."""
-        return Conditions([*self.sql, sql], {**self.params, **params})
-
-    @property
-    def where(self) -> str:
-        """The parts as one expression."""
-        return "\n  AND ".join(self.sql)
 
 
 class VisibleSpans:

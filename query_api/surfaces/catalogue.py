@@ -7,7 +7,25 @@ from fastapi import APIRouter
 
 from query_api.surfaces.experimentation import api_keys, audit_log, doors, exclusion_groups, experiments, flags, power, replay, results, users, webhooks
 from query_api.surfaces.experimentation.policy import EXPERIMENTATION
-from query_api.surfaces.llm import projects, spans
+from query_api.surfaces.llm import (
+    annotation_configs,
+    annotations,
+    costs,
+    dataset_splits,
+    datasets,
+    evaluation_rules,
+    evaluations,
+    experiment_runs,
+    notes,
+    projects,
+    prompts,
+    sessions,
+    span_query,
+    spans,
+    traces,
+)
+from query_api.surfaces.llm import experiments as llm_experiments
+from query_api.surfaces.llm import users as llm_users
 from query_api.surfaces.llm.policy import LLM
 from query_api.surfaces.platform import definitions, flow, health, home, lineage, live, windows
 from query_api.surfaces.platform.policy import PLATFORM
@@ -15,7 +33,28 @@ from query_api.surfaces.policy import Policy
 
 SURFACES: Final[Sequence[tuple[Policy, Sequence[APIRouter]]]] = (
     (PLATFORM, (home.router, health.router, lineage.router, flow.router, windows.router, definitions.router, live.router)),
-    (LLM, (projects.router, spans.router)),
+    (
+        LLM,
+        (
+            projects.router,
+            annotations.router,
+            notes.router,
+            evaluations.router,
+            costs.router,
+            spans.router,
+            span_query.router,
+            traces.router,
+            sessions.router,
+            prompts.router,
+            llm_users.router,
+            datasets.router,
+            dataset_splits.router,
+            llm_experiments.router,
+            experiment_runs.router,
+            evaluation_rules.router,
+            annotation_configs.router,
+        ),
+    ),
     (
         EXPERIMENTATION,
         (

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+from fastapi import APIRouter
 from starlette.responses import Response
 
 from infra.runtime.errors import MillstreamError, ValidationFailed
@@ -74,10 +75,16 @@ class Policy:
     """The answer to a request whose fields are wrong."""
     error_schema: Mapping[str, Any]
     """`content` of an error answer, for OpenAPI."""
+    faults_schema: Mapping[str, Any] = field(default_factory=dict)
+    """The same for wrong fields, where they are answered in a form of their own."""
     keyless_from_loopback: bool = False
     """Whether requests without a key from this machine act for the default tenant, with every permission, while the setting for keyless OTLP allows it."""
     base: str = "/v1"
     """Path under the prefix where its routes, the OpenAPI document and its page begin."""
+    beside_base: Sequence[APIRouter] = ()
+    """Routes directly under the prefix."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Sent with every answer."""
 
     @property
     def name(self) -> str:

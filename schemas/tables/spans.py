@@ -1,5 +1,6 @@
 """Spans as they came, flattened by the engine from the clients' own bytes."""
 
+from schemas.llm_model import KIND_OF_OPERATION, NAMES
 from schemas.otlp_sql import ORIGIN, SCOPE, lookups, nanoseconds, tail, texts, unfold
 from schemas.otlp_wire import KEY_VALUES, proto, settings, structure
 from schemas.tables.table import Column, Feed, Table
@@ -18,18 +19,29 @@ _SPAN = (
     "links Array(String), dropped_links_count UInt32, status Tuple(message String, code Int32), flags UInt32"
 )
 # An attribute of OpenInference wins over the one of the GenAI conventions when a span carries both.
-_TEXTS = (("openinference.span.kind",), ("session.id", "gen_ai.conversation.id"), ("user.id", "enduser.id"))
+_TEXTS = (("openinference.span.kind",), *((name, *NAMES[name]) for name in ("session.id", "user.id")))
 _LLM_TEXTS = (
-    ("llm.provider", "gen_ai.provider.name", "gen_ai.system"),
-    ("llm.model_name", "gen_ai.response.model", "gen_ai.request.model"),
-    ("llm.token_count.prompt", "gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens"),
-    ("llm.token_count.completion", "gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens"),
-    ("llm.token_count.prompt_details.cache_read", "gen_ai.usage.cache_read.input_tokens"),
-    ("llm.token_count.completion_details.reasoning", "gen_ai.usage.reasoning.output_tokens"),
+    *((name, *NAMES[name]) for name in ("llm.provider", "llm.model_name", "llm.token_count.prompt", "llm.token_count.completion")),
+    *((name, *NAMES[name]) for name in ("llm.token_count.prompt_details.cache_read", "llm.token_count.completion_details.reasoning")),
+    ("llm.prompt_template.version", "prompt.id"),
+    ("gen_ai.operation.name",),
 )
 # Spans without any attribute of an LLM call are not searched for them.
 _LOOKUPS = f"if(arrayExists(k -> startsWith(k, 'llm.') OR startsWith(k, 'gen_ai.'), keys), {lookups(*_TEXTS, *_LLM_TEXTS)}, {lookups(*_TEXTS)})"
 
+_OPERATIONS = f"{list(KIND_OF_OPERATION)}, {list(KIND_OF_OPERATION.values())}"
+_KIND = f"if(texts[1] != '', texts[1], transform(texts[11], {_OPERATIONS}, ''))"
+
+REST_SCOPE = "millstream.rest"
+"""Scope of spans that came through the REST API instead of OTLP."""
+_BODY = "substring({}, 3 + (length({}) > 129) + (length({}) > 16386) + (length({}) > 2097155))"
+"""Text of a stored string, which for anything else is meaningless but harmless to an index."""
+_METADATA = "attributes['metadata']"
+_METADATA_TEXT = _BODY.replace("{}", _METADATA)
+PAIRS = f"""arrayConcat(
+  arrayMap((k, v) -> if(startsWith(v, '2'), cityHash64(k), cityHash64(k, v)), mapKeys(attributes), mapValues(attributes)),
+  arrayMap(p -> cityHash64('metadata', p.1, p.2), JSONExtractKeysAndValues({_METADATA_TEXT}, 'String')))"""
+"""What the index of attributes holds: name and value; the name alone of a key-value list; and what the JSON text `metadata` says at its top level."""
 _NAME = "LowCardinality(String)"
 _ATTRIBUTES = "Map(LowCardinality(String), String)"
 _TIME = "DateTime64(9, 'UTC')"
@@ -45,10 +57,10 @@ _COLUMNS = (
     ("name", _NAME, "span.name", "Name of the operation."),
     ("kind", "Int32", "span.kind", "OTLP SpanKind: 1 internal, 2 server, 3 client, 4 producer, 5 consumer."),
     ("start_time", _TIME, nanoseconds("span.start_time_unix_nano"), "When the span began."),
-    ("end_time", _TIME, nanoseconds("span.end_time_unix_nano"), "When the span ended."),
+    ("end_time", _TIME, nanoseconds("span.end_time_unix_nano"), "When the span ended; 1970 while it runs."),
     ("status_code", "Int32", "span.status.code", "OTLP status: 0 unset, 1 ok, 2 error."),
     ("status_message", "String", "span.status.message", "Message of an error."),
-    ("span_kind", _NAME, "texts[1]", "`openinference.span.kind`."),
+    ("span_kind", _NAME, _KIND, "`openinference.span.kind`, else what `gen_ai.operation.name` stands for."),
     ("session_id", "String", "texts[2]", "`session.id`, else `gen_ai.conversation.id`."),
     ("user_id", "String", "texts[3]", "`user.id`, else `enduser.id`."),
     ("llm_provider", _NAME, "texts[4]", "`llm.provider`, else `gen_ai.provider.name`, else `gen_ai.system`."),
@@ -57,6 +69,7 @@ _COLUMNS = (
     ("completion_tokens", "UInt64", "toUInt64OrZero(texts[7])", "`llm.token_count.completion`, else `gen_ai.usage.output_tokens`."),
     ("cached_tokens", "UInt64", "toUInt64OrZero(texts[8])", "`llm.token_count.prompt_details.cache_read`, else `gen_ai.usage.cache_read.input_tokens`."),
     ("reasoning_tokens", "UInt64", "toUInt64OrZero(texts[9])", "`llm.token_count.completion_details.reasoning`, else `gen_ai.usage.reasoning.output_tokens`."),
+    ("prompt_version", _NAME, "texts[10]", "`llm.prompt_template.version`, else `prompt.id`."),
     ("attributes", _ATTRIBUTES, "span.attributes", "Attributes; a value is its serialised AnyValue, see `schemas/any_value.py`."),
     ("events", "Array(String)", "span.events", "Events, each a serialised Span.Event."),
     ("links", "Array(String)", "span.links", "Links, each a serialised Span.Link."),
@@ -88,13 +101,20 @@ SELECT {SCOPE}, span, span.attributes.key AS keys, span.attributes.value AS vals
 
 SPANS = Table(
     name="spans",
-    meaning="OTLP spans. Read with FINAL: the same span sent twice is one row.",
+    meaning="OTLP spans. Of a span sent several times counts the one that ended last, of equal ends the one stored last: FINAL, and "
+    "`readers/spans.py` where its copies began at different times.",
     columns=tuple(Column(name, kind, meaning) for name, kind, _, meaning in _COLUMNS),
-    engine="ReplacingMergeTree(received)",
-    order_by="(tenant, toStartOfMinute(start_time), project, trace_id, span_id)",
+    engine="ReplacingMergeTree(end_time)",
+    order_by="(tenant, toStartOfMinute(start_time), project, start_time, trace_id, span_id)",
     partition_by="toDate(received)",
     ttl="toDate(received) + INTERVAL {days} DAY",
-    indices=("trace_ids trace_id TYPE bloom_filter(0.01) GRANULARITY 1", "sessions session_id TYPE bloom_filter(0.01) GRANULARITY 1"),
+    indices=(
+        "trace_ids trace_id TYPE bloom_filter(0.001) GRANULARITY 1",
+        "span_ids span_id TYPE bloom_filter(0.01) GRANULARITY 1",
+        "sessions session_id TYPE bloom_filter(0.001) GRANULARITY 1",
+        f"pairs {PAIRS} TYPE bloom_filter(0.01) GRANULARITY 1",
+    ),
+    granularity=1024,
     writer="spans sink",
     feed=Feed(
         format="Protobuf",

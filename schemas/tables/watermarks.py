@@ -21,8 +21,11 @@ WATERMARKS = Table(
         Column("revision", "UInt64", "Number of the last refresh that changed something."),
         Column("positions", "Map(LowCardinality(String), Int64)", "Highest offset included, by `topic:partition`."),
         Column("at", "DateTime64(6, 'UTC')", "When the refresh ended."),
+        Column(
+            "definition", "String", "Fingerprint of the definitions that all windows of `significance/windows` were computed by; empty where it is not known."
+        ),
     ),
     engine="ReplacingMergeTree(at)",
     order_by="(kind, tenant, subject)",
-    writer="assignments, cardinality, cost and significance, each for its own kind",
+    writer="assignments, cardinality, cost, evaluation and significance, each for its own kind",
 )

@@ -15,6 +15,7 @@ from schemas.cost import (
     LOG_RECORDS,
     METRIC_POINTS,
     PROMPT,
+    PROMPT_VERSION,
     REASONING,
     SERIES_HOURS,
     SPANS,
@@ -27,7 +28,7 @@ from schemas.windows import MICROSECONDS, Grain, windows_touched
 
 _SETTINGS = {"max_threads": 1, "max_memory_usage": 1_073_741_824, "max_bytes_before_external_group_by": 402_653_184}
 _WRITE = {**_SETTINGS, "async_insert": 0, "insert_deduplicate": 0, "max_insert_threads": 1}
-_COLUMNS = "tenant, grain, within, window_start, dimension, value, service, provider, model, unit, quantity, billed, series, computed"
+_COLUMNS = "tenant, grain, within, window_start, dimension, value, service, provider, model, unit, project, quantity, billed, series, computed"
 _MINUTES = "(SELECT toDateTime(intDiv(arrayJoin({starts:Array(Int64)}), 1000000), 'UTC'))"
 _OF_SERVICE = "tenant = {tenant:String} AND service = {service:String}"
 MAX_TOKENS = 1_000_000_000_000
@@ -47,7 +48,7 @@ def _start(time: str, grain: Grain | None) -> str:
 # Prompt tokens include those read from the cache and completion tokens the reasoning, in both conventions. A span that says
 # otherwise (more cached than prompt) counts them apart, so all of its prompt is billed.
 _TOKENS = f"""
-SELECT minute, entry.1 AS dimension, entry.2 AS value, provider, model, entry.3 AS unit, sum(entry.4) AS quantity, sum(entry.5) AS billed,
+SELECT minute, entry.1 AS dimension, entry.2 AS value, provider, model, entry.3 AS unit, project_name, sum(entry.4) AS quantity, sum(entry.5) AS billed,
     {EMPTY_SKETCH} AS series
 FROM (
     SELECT toStartOfMinute(start_time) AS minute, toString(llm_provider) AS provider, toString(llm_model) AS model, toString(project) AS project_name,
@@ -57,20 +58,20 @@ FROM (
          ('{COMPLETION}', completion, toUInt64(if(reasoning <= completion, completion - reasoning, completion))),
          ('{REASONING}', reasoning, reasoning)] AS units,
         [('provider', provider), ('model', model), ('project', project_name), ('user', user_id), ('session', session_id), ('{TRACE}', trace_id),
-         ('service', {{service:String}})] AS places
+         ('{PROMPT_VERSION}', toString(prompt_version)), ('service', {{service:String}})] AS places
     FROM spans FINAL
     WHERE {_OF_SERVICE} AND toStartOfMinute(start_time) IN {_MINUTES} AND quarantined = 0
         AND prompt_tokens + completion_tokens + cached_tokens + reasoning_tokens > 0
 )
 ARRAY JOIN arrayFlatten(arrayMap(p -> arrayMap(u -> (p.1, p.2, u.1, toUInt64(u.2), toUInt64(u.3)), arrayFilter(u -> u.2 > 0, units)),
     arrayFilter(p -> p.2 != '', places))) AS entry
-GROUP BY minute, dimension, value, provider, model, unit
+GROUP BY minute, dimension, value, provider, model, unit, project_name
 """
 
 
 def _volume(table: str, time: str, unit: str) -> str:
     return f"""
-SELECT toStartOfMinute({time}) AS minute, 'service' AS dimension, {{service:String}} AS value, '' AS provider, '' AS model, entry.1 AS unit,
+SELECT toStartOfMinute({time}) AS minute, 'service' AS dimension, {{service:String}} AS value, '' AS provider, '' AS model, entry.1 AS unit, '' AS project_name,
     sum(entry.2) AS quantity, quantity AS billed, {EMPTY_SKETCH} AS series
 FROM {table} FINAL ARRAY JOIN [('{unit}', toUInt64(1)), ('{BYTES}', toUInt64(bytes))] AS entry
 WHERE {_OF_SERVICE} AND toStartOfMinute({time}) IN {_MINUTES} AND quarantined = 0
@@ -80,7 +81,7 @@ GROUP BY minute, unit
 
 _SERIES = f"""
 SELECT toStartOfMinute(time) AS minute, 'service' AS dimension, {{service:String}} AS value, '' AS provider, '' AS model, '{ACTIVE_SERIES}' AS unit,
-    uniqCombined64(series) AS quantity, quantity AS billed, uniqCombined64State(series) AS sketch
+    '' AS project_name, uniqCombined64(series) AS quantity, quantity AS billed, uniqCombined64State(series) AS sketch
 FROM metric_points
 WHERE {_OF_SERVICE} AND toStartOfMinute(time) IN {_MINUTES} AND quarantined = 0
 GROUP BY minute
@@ -89,16 +90,16 @@ GROUP BY minute
 _COUNT = f"""
 INSERT INTO cost_usage ({_COLUMNS})
 SELECT {{tenant:String}}, '1m', {_start("minute64", Grain.FIVE_MINUTES)}, toDateTime64(minute, 6, 'UTC') AS minute64, dimension, value, {{service:String}},
-    provider, model, unit, sum(quantity), sum(billed), uniqCombined64MergeState(series), {{computed:UInt64}}
+    provider, model, unit, project_name, sum(quantity), sum(billed), uniqCombined64MergeState(series), {{computed:UInt64}}
 FROM ({_TOKENS} UNION ALL {_volume("spans", "start_time", SPANS)} UNION ALL {_volume("metric_points", "time", METRIC_POINTS)}
     UNION ALL {_volume("logs", "time", LOG_RECORDS)} UNION ALL {_SERIES})
-GROUP BY minute, dimension, value, provider, model, unit
+GROUP BY minute, dimension, value, provider, model, unit, project_name
 """
 
 _OF_MINUTES = f"{_OF_SERVICE} AND grain = '1m' AND within IN {_times('within')} AND window_start IN {_times('starts')}"
 _CLEAR = f"""
 INSERT INTO cost_usage ({_COLUMNS})
-SELECT tenant, grain, within, window_start, dimension, value, service, provider, model, unit, 0, 0, {EMPTY_SKETCH}, {{computed:UInt64}}
+SELECT tenant, grain, within, window_start, dimension, value, service, provider, model, unit, project, 0, 0, {EMPTY_SKETCH}, {{computed:UInt64}}
 FROM cost_usage FINAL
 WHERE {_OF_MINUTES} AND window_start IN (SELECT window_start FROM cost_usage WHERE {_OF_MINUTES} AND computed = {{computed:UInt64}})
     AND computed < {{computed:UInt64}} AND quantity > 0
@@ -137,14 +138,14 @@ def _add_up(grain: Grain, finer: Grain) -> str:
     keep = "merged" if grain is Grain.FIVE_MINUTES else EMPTY_SKETCH
     return f"""
 INSERT INTO cost_usage ({_COLUMNS})
-SELECT {{tenant:String}}, '{grain}', {_start("start", COARSER.get(grain))}, start, dimension, value, {{service:String}}, provider, model, {unit},
+SELECT {{tenant:String}}, '{grain}', {_start("start", COARSER.get(grain))}, start, dimension, value, {{service:String}}, provider, model, {unit}, project,
     if(was = '{ACTIVE_SERIES}', size, total), if(was = '{ACTIVE_SERIES}', size, total_billed), {keep}, {{computed:UInt64}}
 FROM (
-    SELECT within AS start, dimension, value, provider, model, unit AS was, sum(quantity) AS total, sum(billed) AS total_billed,
+    SELECT within AS start, dimension, value, provider, model, unit AS was, project, sum(quantity) AS total, sum(billed) AS total_billed,
         uniqCombined64MergeState(series) AS merged, finalizeAggregation(merged) AS size
     FROM cost_usage FINAL
     WHERE {_OF_SERVICE} AND grain = '{finer}' AND within IN {_times("windows")} AND {_TOUCHED}
-    GROUP BY start, dimension, value, provider, model, was
+    GROUP BY start, dimension, value, provider, model, was, project
 )
 """
 

@@ -2,7 +2,8 @@
 
 Three sources are added up for each unit: what is sealed in `unit_totals`, the events behind the seal, and the totals of
 events with a client's id in `unit_keyed_totals`. One GROUP BY over all of them, with a column for each event type, is what
-makes a refresh cheap: grouping by (unit, event type) first costs sixteen times as much.
+makes a refresh cheap: grouping by (unit, event type) first costs sixteen times as much, and a second key such as the bucket, which follows from the
+unit, a third more.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from urllib.parse import quote
 import pyarrow as pa
 
 from infra.runtime.clickhouse import ClickHouse
+from schemas.exposure_counts import DIMENSIONS
 from schemas.tables.events import BUCKETS
 from schemas.tables.unit_totals import FIGURES, NEVER, NO_VARIANT
 from schemas.windows import ALL_TIME
@@ -28,7 +30,7 @@ _OF_EXPERIMENT = "tenant = {tenant:String} AND experiment = {experiment:String}"
 _IN_BUCKETS = "bucket BETWEEN {low:UInt16} AND {high:UInt16} AND (empty({buckets:Array(UInt16)}) OR bucket IN {buckets:Array(UInt16)})"
 _IN_TIME = "time >= fromUnixTimestamp64Micro({start:Int64}, 'UTC') AND time < fromUnixTimestamp64Micro({end:Int64}, 'UTC')"
 _BEHIND_SEAL = "offset >= {oldest:UInt64} AND offset >= {sealed:Map(UInt16, UInt64)}[part]"
-"""The seal maps a partition to the first offset behind it; a partition it does not know counts from 0."""
+"""The seal maps every partition that has events of the experiment to the first offset behind it; it is empty where nothing is sealed."""
 
 _VALUE = "if({path:String} = 'value', value, JSONExtract(metadata, {path:String}, 'Nullable(Float64)'))"
 
@@ -85,7 +87,7 @@ class Scope:
     tenant: str
     experiment: str
     sealed: Mapping[int, int] = field(default_factory=dict)
-    """First offset behind the seal, by partition of the events topic."""
+    """First offset behind the seal, by partition of the events topic: all that have events of the experiment, or none."""
     buckets: Sequence[int] = ()
     """Shards of units; empty means all."""
     span: tuple[int, int] = (0, BUCKETS - 1)
@@ -125,30 +127,55 @@ async def moments(clickhouse: ClickHouse, scope: Scope, rows: int, known: Sequen
     The event type '' counts the units themselves, the variant '' those that saw several variants. `early` counts unit totals
     with events from before the unit's exposure. `by_bucket` False adds the buckets up, so that a row may come once per slice.
     """
-    tables = []
-    for part in _slices(scope, rows):
+    sums, _ = await _read(clickhouse, _slices(scope, rows), known, _keys(by_bucket), timeout)
+    return sums
+
+
+async def moments_and_exposures(
+    clickhouse: ClickHouse, scope: Scope, rows: int, known: Sequence[str], *, by_bucket: bool, timeout: float
+) -> tuple[pa.Table, pa.Table]:
+    """`moments`, and from the same reading the units by first exposure: bucket, variant ('' for units of several), minute since the epoch, sdk, source,
+    units. Of the exposures too a row may come once per slice."""
+    # Apart by bucket there is nearly a row for each unit, wide as it is; smaller slices keep what is in memory at a time small.
+    slices = _slices(scope, rows * _WIDTH if by_bucket else rows)
+    return await _read(clickhouse, slices, known, (*_keys(by_bucket), *_EXPOSURE), timeout)
+
+
+_EXPOSURE = ("intDiv(toUnixTimestamp64Micro(since), 60000000) AS minute", "sdk", "source")
+_WIDTH = 4
+"""How many times smaller the slices are of a reading that gives exposures by bucket."""
+
+
+def _keys(by_bucket: bool) -> tuple[str, ...]:
+    return ("bucket" if by_bucket else "toUInt16(0) AS bucket", "variant")
+
+
+async def _read(clickhouse: ClickHouse, slices: Sequence[Scope], known: Sequence[str], keys: Sequence[str], timeout: float) -> tuple[pa.Table, pa.Table]:
+    sums, exposures = [], []
+    for part in slices:
         types = list(known[:MAX_TYPES])
-        wide = await _wide(clickhouse, part, types, by_bucket, timeout)
+        wide = await _wide(clickhouse, part, types, keys, timeout)
+        exposures.append(wide.select([name for name in ("bucket", *DIMENSIONS, "units") if name in wide.column_names]))
         if not any(wide["others"].to_pylist()):
-            tables.append(_long(wide, types, with_units=True))
+            sums.append(_long(_by_variant(wide), types, with_units=True))
             continue
         types = await _event_types(clickhouse, part, timeout)
         for first in range(0, len(types), MAX_TYPES):
             some = types[first : first + MAX_TYPES]
-            tables.append(_long(await _wide(clickhouse, part, some, by_bucket, timeout), some, with_units=first == 0))
-    return pa.concat_tables(tables)
+            sums.append(_long(_by_variant(await _wide(clickhouse, part, some, keys[:2], timeout)), some, with_units=first == 0))
+    return pa.concat_tables(sums), pa.concat_tables(exposures)
 
 
-async def _wide(clickhouse: ClickHouse, scope: Scope, types: Sequence[str], by_bucket: bool, timeout: float) -> pa.Table:
+async def _wide(clickhouse: ClickHouse, scope: Scope, types: Sequence[str], keys: Sequence[str], timeout: float) -> pa.Table:
     params = {**scope.params, **_named(types), "types": list(types)}
-    return await clickhouse.query_arrow(_moments(scope.source, len(types), by_bucket), params, settings=_SETTINGS, timeout=timeout)
+    return await clickhouse.query_arrow(_moments(scope.source, len(types), keys), params, settings=_SETTINGS, timeout=timeout)
 
 
 def _named(types: Sequence[str]) -> dict[str, str]:
     return {f"type{index}": name for index, name in enumerate(types)}
 
 
-def _moments(source: str, types: int, by_bucket: bool) -> str:
+def _moments(source: str, types: int, keys: Sequence[str]) -> str:
     inner = "".join(
         f", sumIf(events, event_type = {{type{i}:String}}) AS n{i}, sumIf(total, event_type = {{type{i}:String}}) AS x{i}"
         f", minIf(first_time, event_type = {{type{i}:String}}) AS first{i}"
@@ -159,11 +186,26 @@ def _moments(source: str, types: int, by_bucket: bool) -> str:
         f", sum(x{i} * x{i}) AS total_sq{i}, countIf(n{i} > 0 AND first{i} < since) AS early{i}"
         for i in range(types)
     )
+    origin = ", min(sdk) AS sdk, min(source) AS source" if "sdk" in keys else ""
+    names = ", ".join(key.rpartition(" AS ")[2] for key in keys)
     return f"""
-SELECT {"bucket" if by_bucket else "toUInt16(0) AS bucket"}, variant, count() AS units, sum(others) AS others{outer}
-FROM (SELECT bucket, unit, {_UNIT}, countIf(event_type NOT IN {{types:Array(String)}}) AS others{inner} FROM ({source}) GROUP BY bucket, unit HAVING {_EXPOSED})
-GROUP BY bucket, variant
+SELECT {", ".join(keys)}, count() AS units, sum(others) AS others{outer}
+FROM (
+    SELECT any(bucket) AS bucket, unit, {_UNIT}{origin}, countIf(event_type NOT IN {{types:Array(String)}}) AS others{inner}
+    FROM ({source}) GROUP BY unit HAVING {_EXPOSED}
+)
+GROUP BY {names}
 """
+
+
+def _by_variant(wide: pa.Table) -> pa.Table:
+    """The rows of one bucket and variant added up."""
+    if "minute" not in wide.column_names:
+        return wide
+    keys = ["bucket", "variant"]
+    names = [name for name in wide.column_names if name not in (*keys, *DIMENSIONS)]
+    added = wide.group_by(keys, use_threads=False).aggregate([(name, "sum") for name in names])
+    return added.select([*keys, *(f"{name}_sum" for name in names)]).rename_columns([*keys, *names])
 
 
 def _long(wide: pa.Table, types: Sequence[str], *, with_units: bool) -> pa.Table:
@@ -207,17 +249,6 @@ FROM (
 GROUP BY variant
 """
     return await clickhouse.query(sql, params, settings=_SETTINGS, timeout=timeout)
-
-
-async def exposures(clickhouse: ClickHouse, scope: Scope, rows: int, *, timeout: float) -> pa.Table:
-    """Units by first exposure: variant ('' for units of several variants), minute since the epoch, sdk, source, units; a row may come once per slice."""
-    sql = f"""
-SELECT variant, intDiv(toUnixTimestamp64Micro(since), 60000000) AS minute, sdk, source, count() AS units
-FROM (SELECT unit, {_UNIT}, min(sdk) AS sdk, min(source) AS source FROM ({scope.source}) GROUP BY unit HAVING {_EXPOSED})
-GROUP BY variant, minute, sdk, source
-"""
-    tables = [await clickhouse.query_arrow(sql, part.params, settings=_SETTINGS, timeout=timeout) for part in _slices(scope, rows)]
-    return pa.concat_tables(tables)
 
 
 def _slices(scope: Scope, rows: int) -> list[Scope]:
@@ -317,10 +348,28 @@ async def seals(clickhouse: ClickHouse, tenant: str, experiment: str) -> list[tu
     return [(int(r["sequence"]), bool(r["done"]), {int(part): int(offset) for part, offset in r["positions"].items()}) for r in rows]
 
 
-async def any_outside(clickhouse: ClickHouse, tenant: str, experiment: str, span: tuple[int, int]) -> bool:
-    """Whether an event of the experiment lies outside a range of event times. Found in the index of times where none does."""
-    sql = f"SELECT 1 AS found FROM events WHERE {_OF_EXPERIMENT} AND quarantined = 0 AND NOT ({_IN_TIME}) LIMIT 1"
-    return bool(await clickhouse.query(sql, {"tenant": tenant, "experiment": experiment, "start": span[0], "end": span[1]}, settings=_SETTINGS))
+async def partitions(clickhouse: ClickHouse, tenant: str, experiment: str) -> list[int]:
+    """The partitions of the events topic that stored events of the experiment came from."""
+    rows = await clickhouse.query(f"SELECT DISTINCT part FROM events WHERE {_OF_EXPERIMENT}", {"tenant": tenant, "experiment": experiment}, settings=_SETTINGS)
+    return [int(row["part"]) for row in rows]
+
+
+async def any_stored(clickhouse: ClickHouse, tenant: str, experiment: str) -> bool:
+    """Whether there is an event of the experiment, or were some whose totals are kept. One look into the primary keys."""
+    tables = " UNION ALL ".join(f"(SELECT 1 AS found FROM {table} WHERE {_OF_EXPERIMENT} LIMIT 1)" for table in ("events", "unit_totals", "unit_keyed_totals"))
+    return bool(await clickhouse.query(f"SELECT found FROM ({tables}) LIMIT 1", {"tenant": tenant, "experiment": experiment}, settings=_SETTINGS))
+
+
+async def any_outside(clickhouse: ClickHouse, tenant: str, experiment: str, span: tuple[int, int], checked: Mapping[int, int]) -> bool:
+    """Whether an event of the experiment lies outside a range of event times. `checked` are, by partition, the first offsets that are not known to have none."""
+    sql = f"SELECT 1 AS found FROM events WHERE {_OF_EXPERIMENT} AND quarantined = 0 AND {_BEHIND_SEAL} AND NOT ({_IN_TIME}) LIMIT 1"
+    return bool(await clickhouse.query(sql, Scope(tenant, experiment, checked, window=span).params, settings=_SETTINGS))
+
+
+async def minutes(clickhouse: ClickHouse, tenant: str, experiment: str) -> tuple[int, ...]:
+    """The minutes since the epoch in which the experiment has events, ascending. Reads the times of all of them."""
+    sql = f"SELECT DISTINCT intDiv(toUnixTimestamp64Micro(time), 60000000) AS minute FROM events WHERE {_OF_EXPERIMENT} AND quarantined = 0 ORDER BY minute"
+    return tuple(int(row["minute"]) for row in await clickhouse.query(sql, {"tenant": tenant, "experiment": experiment}, settings=_SETTINGS))
 
 
 async def sizes(clickhouse: ClickHouse, tenant: str, experiment: str, sealed: Mapping[int, int]) -> tuple[int, int]:

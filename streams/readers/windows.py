@@ -1,6 +1,7 @@
 """Queries on the window tables and the watermarks."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from infra.runtime.clickhouse import ClickHouse
 from schemas.tables.windows import WINDOWS
@@ -36,13 +37,34 @@ async def revisions(clickhouse: ClickHouse, kind: str, tenant: str, subjects: Se
     return {str(row["subject"]): int(row["high"]) for row in rows}
 
 
-async def watermark(clickhouse: ClickHouse, kind: str, tenant: str, subject: str) -> dict[str, int]:
-    """The subject's stored positions, empty when it has none."""
+class Watermark(NamedTuple):
+    """How far windows of a subject are."""
+
+    positions: dict[str, int]
+    """Highest offset included, by `topic:partition`; empty when nothing is known."""
+    definition: str
+    """Fingerprint of the definitions they were computed by; "" when that is not known."""
+
+
+async def watermark(clickhouse: ClickHouse, kind: str, tenant: str, subject: str) -> Watermark:
+    """The subject's stored watermark."""
     rows = await clickhouse.query(
-        "SELECT positions FROM watermarks FINAL WHERE kind = {kind:String} AND tenant = {tenant:String} AND subject = {subject:String}",
+        "SELECT positions, definition FROM watermarks FINAL WHERE kind = {kind:String} AND tenant = {tenant:String} AND subject = {subject:String}",
         {"kind": kind, "tenant": tenant, "subject": subject},
     )
-    return {str(place): int(offset) for place, offset in rows[0]["positions"].items()} if rows else {}
+    if not rows:
+        return Watermark({}, "")
+    return Watermark({str(place): int(offset) for place, offset in rows[0]["positions"].items()}, str(rows[0]["definition"]))
+
+
+async def window_starts(clickhouse: ClickHouse, kind: str, tenant: str, subject: str, grain: str) -> list[int]:
+    """Starts, in microseconds, of the stored windows of a grain."""
+    rows = await clickhouse.query(
+        f"SELECT DISTINCT toUnixTimestamp64Micro(window_start) AS start FROM {WINDOWS[kind].name} "
+        "WHERE tenant = {tenant:String} AND subject = {subject:String} AND grain = {grain:String}",
+        {"tenant": tenant, "subject": subject, "grain": grain},
+    )
+    return [int(row["start"]) for row in rows]
 
 
 async def subjects(clickhouse: ClickHouse, kind: str) -> list[tuple[str, str]]:

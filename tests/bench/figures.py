@@ -24,3 +24,8 @@ class Figure:
 
 Figures = dict[str, Figure]
 Benchmark = Callable[[], Figures]
+
+
+def tell(text: str) -> None:
+    """What a long benchmark is doing now."""
+    print(f"  {text}", flush=True)

@@ -10,10 +10,9 @@ from infra.runtime.clock import SystemClock
 from infra.runtime.settings import ClickHouseSettings
 from schemas.definitions import Definitions
 from schemas.tables.events import BUCKETS
+from streams.experiment_windows import ExperimentWindows
 from streams.publish_windows import WindowWriter
 from streams.refresher import Batch, Subject
-from streams.significance import Significance
-from streams.unit_totals import UnitTotals
 from tests.bench.figures import Figure, Figures
 from tests.support import EmbeddedParts
 
@@ -59,18 +58,18 @@ async def _refresh_seconds(clickhouse: ClickHouse, experiment: str, rows: int, u
     await _history(clickhouse, experiment, rows, units)
     clock = SystemClock()
     producer = _Nowhere()
-    writer = WindowWriter("significance", clickhouse, producer, clock)  # type: ignore[arg-type]
-    significance = Significance(clickhouse, UnitTotals(clickhouse, clock), Definitions(), writer)
+    assignments, significance = (WindowWriter(kind, clickhouse, producer, clock) for kind in ("assignments", "significance"))  # type: ignore[arg-type]
+    windows = ExperimentWindows(clickhouse, clock, Definitions(), assignments, significance)
     subject = Subject("default", experiment)
     first = Batch(units=None, positions={"events:0": rows // PART_ROWS - 1})
-    await significance.refresh(subject, first)
+    await windows.refresh(subject, first)
     times = []
     for number in range(REFRESHES + 1):
         offset = rows // PART_ROWS + number
         names = [f"user_{(number * NEW_EVENTS + index) * 7_919 % units}" for index in range(NEW_EVENTS)]
         await _new_events(clickhouse, experiment, names, offset)
         started = time.perf_counter()
-        await significance.refresh(subject, Batch(units=set(names), positions={"events:0": offset}))
+        await windows.refresh(subject, Batch(units=set(names), positions={"events:0": offset}))
         times.append(time.perf_counter() - started)
     return statistics.median(times[1:])
 

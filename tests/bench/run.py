@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import breaker, evaluation, events, freshness, memory, otlp, refresh
+from tests.bench import breaker, evaluation, events, freshness, llm_ingest, llm_reads, llm_writes, memory, otlp, refresh
 from tests.bench.figures import Benchmark, Figures
 
 BENCHMARKS: dict[str, Benchmark] = {
@@ -23,22 +23,31 @@ BENCHMARKS: dict[str, Benchmark] = {
     "freshness": freshness.freshness,
     "refresh": refresh.refresh,
     "memory": memory.memory,
+    "llm_spans": llm_ingest.llm_spans,
+    "llm_reads": llm_reads.llm_reads,
+    "llm_writes": llm_writes.llm_writes,
 }
+
+
+def _named(name: str) -> list[str]:
+    """The benchmark of this name, or all whose names begin with it and an underscore."""
+    return [name] if name in BENCHMARKS else [each for each in BENCHMARKS if each.startswith(f"{name}_")]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which to run: {', '.join(BENCHMARKS)}; all when left out")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which to run: {', '.join(BENCHMARKS)}, or llm for its three; all when left out")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
     options = parser.parse_args()
-    unknown = [name for name in options.names if name not in BENCHMARKS]
+    unknown = [name for name in options.names if not _named(name)]
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    chosen = list(dict.fromkeys(each for name in options.names for each in _named(name))) or list(BENCHMARKS)
     console = Console()
     console.print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f} at the start")
     figures: Figures = {}
     failed = []
-    for name in options.names or BENCHMARKS:
+    for name in chosen:
         console.print(f"running {name} ...")
         try:
             figures |= BENCHMARKS[name]()

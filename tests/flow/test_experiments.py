@@ -270,6 +270,30 @@ def test_roll_back_and_restore(client: httpx.Client) -> None:
         assert client.get(f"{EXPERIMENTS}/{name}").json()["data"]["rolled_back"] == rolled_back
 
 
+def test_an_experiment_is_completed_at_its_end_and_no_longer_assigns(client: httpx.Client) -> None:
+    name = make(client, status="ACTIVE", start_date="2026-01-01T00:00:00Z")["id"]
+
+    def assigned() -> str | None:
+        answer = client.get("/api/v1/assignments", params={"experiment_id": name, "user_id": "somebody"})
+        assert answer.status_code == 200, answer.text
+        variant: str | None = answer.json()["data"]["variant"]
+        return variant
+
+    eventually_sync(assigned)
+    end = "2026-02-01T00:00:00Z"
+    assert client.put(f"{EXPERIMENTS}/{name}", json={"end_date": end}).status_code == 200
+
+    def over() -> bool:
+        data = client.get(f"{EXPERIMENTS}/{name}").json()["data"]
+        return (data["status"], data["end_date"]) == ("COMPLETED", end)
+
+    eventually_sync(over)
+    eventually_sync(lambda: assigned() is None)
+    lines = client.get("/api/v1/audit-log", params={"kind": "experiment", "id": name}).json()["data"]
+    assert [line["action"] for line in lines] == ["experiment.ended", "experiment.updated", "experiment.started", "experiment.created"]
+    assert lines[0]["actor"]["key_name"] == "end date"
+
+
 def test_the_audit_log_says_who_did_what(client: httpx.Client) -> None:
     name = make(client, status="ACTIVE", metrics=[{"name": "bought", "event_name": "buy"}])["id"]
     step(client, name, "stop")

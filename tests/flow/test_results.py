@@ -52,6 +52,10 @@ class Unit:
     visits: int = 1
 
     @property
+    def country(self) -> str:
+        return ("de", "fr", "de", "it")[int(self.name[1:]) // 2 % 4]
+
+    @property
     def revenue(self) -> float:
         return math.fsum([*self.early, *self.late])
 
@@ -90,7 +94,7 @@ def _events(experiment: str, units: list[Unit]) -> list[dict[str, Any]]:
         events.append({"user_id": user, "event_type": kind, "timestamp": (START + at).isoformat(), **named, **more})
 
     for unit in units:
-        add(unit.name, "exposure", timedelta(), variant=unit.arm)
+        add(unit.name, "exposure", timedelta(), variant=unit.arm, metadata={"country": unit.country})
         for value in unit.before:
             add(unit.name, "purchase", -timedelta(days=5), None, metadata={"value": value})
         for value in unit.early:
@@ -259,6 +263,49 @@ def test_results_over_time(live: LiveStack, ran: Ran) -> None:
     starts = [datetime.fromisoformat(point["window_start"]) for point in points]
     assert starts == sorted(starts) and starts[0] <= START < starts[0] + timedelta(hours=1)
     assert len(newest) == 1 and newest[0]["window_start"] == points[-1]["window_start"]
+
+
+def test_results_by_part_of_the_units(live: LiveStack, ran: Ran) -> None:
+    with _client(live) as client:
+        whole = _results(client, ran.id)
+        assert whole["segments"] is None
+        segments = _results(client, ran.id, segment="metadata.country")["segments"]
+        by_sdk = _results(client, ran.id, segment="sdk", bayesian="true")["segments"]
+        for wrong in ("country", "metadata.", "sdk;"):
+            refused = client.get(f"/api/v1/experiments/{ran.id}/results", params={"segment": wrong})
+            assert refused.status_code == 422 and "segment" in refused.text
+        nobody = client.get(f"/api/v1/experiments/{ran.id}/results", params={"segment": "metadata.unheard"}).json()["data"]["segments"]
+    json.dumps(segments, allow_nan=False)
+    countries = {each["value"]: each for each in segments["values"]}
+    # One unit saw both variants and says no country.
+    assert list(countries) == ["de", "fr", "it", ""] and segments["omitted"] == 0
+    assert countries[""]["sample_size"] == {"control": 0, "treatment": 0}
+    assert countries[""]["excluded_units"] == {"several_variants": 1, "unplanned_variant": 0}
+    for country in ("de", "fr", "it"):
+        arms = [np.array([unit.revenue for unit in ran.units if (unit.country, unit.arm) == (country, arm)]) for arm in ("control", "treatment")]
+        part = countries[country]
+        assert part["sample_size"] == {"control": len(arms[0]), "treatment": len(arms[1])}
+        comparison = _metric(part, "revenue")["comparisons"][0]
+        assert comparison["difference"] == pytest.approx(arms[1].mean() - arms[0].mean())
+        expected = compare(Moments.of(arms[0]), Moments.of(arms[1]), "mean", 0.05)
+        assert comparison["always_valid"]["interval"] == pytest.approx(list(expected.anytime.interval or ()))
+        assert comparison["always_valid"]["p_value"] == pytest.approx(expected.anytime.p_value)
+    goals = [
+        comparison["always_valid"]
+        for part in segments["values"]
+        for metric in part["metrics"]
+        if metric["use"] == "goal"
+        for comparison in metric["comparisons"]
+        if comparison["always_valid"]["p_value"] is not None
+    ]
+    smallest = min(goals, key=lambda goal: goal["p_value"])
+    assert smallest["corrected_p_value"] == pytest.approx(min(1.0, smallest["p_value"] * len(goals))), "one family over all segments"
+    (alone,) = by_sdk["values"]
+    assert alone["value"].startswith("python-httpx") and alone["sample_size"] == whole["sample_size"]
+    for metric in whole["metrics"]:
+        same = _metric(alone, metric["name"])["comparisons"][0]
+        assert same["difference"] == pytest.approx(metric["comparisons"][0]["difference"]) and same["bayesian"] is not None
+    assert [each["value"] for each in nobody["values"]] == [""]
 
 
 def test_replay_shows_what_another_definition_changes(live: LiveStack, ran: Ran) -> None:

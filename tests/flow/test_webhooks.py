@@ -200,7 +200,13 @@ def test_harm_rolls_the_experiment_back_and_its_flag_with_it(client: httpx.Clien
         return variants() == {("control", "old")}
 
     eventually_sync(protected, timeout=60)
-    assert client.get(f"/experiments/{experiment}").json()["data"]["rolled_back"] is True
+    shown = client.get(f"/experiments/{experiment}").json()["data"]
+    assert shown["rolled_back"] is True
+    (trip,) = shown["trips"]
+    assert (trip["action"], trip["variant"], trip["threshold"], trip["alpha"]) == ("roll_back", "treatment", 0.0, 0.05) and trip["at"] == shown["updated_at"]
+    assert [metric["id"] for metric in shown["metrics"] if metric["guardrail"]] == [trip["metric_id"]]
+    again = client.put(f"/experiments/{experiment}", json=shown)
+    assert again.status_code == 200 and again.json()["data"]["trips"] == shown["trips"], "what an answer has may be sent back"
     told = eventually_sync(lambda: receiver.got("experiment.guardrail_tripped", experiment))
     evidence = told["evidence"]
     assert (evidence["action"], evidence["variant"], evidence["better_is"]) == ("roll_back", "treatment", "decrease")

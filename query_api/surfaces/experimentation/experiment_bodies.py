@@ -15,7 +15,7 @@ Text = Annotated[str, StringConstraints(max_length=10_000)]
 OptionalName = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{0,200}$")]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 
-_READ_ONLY = ("id", "created_at", "updated_at", "rolled_back")
+_READ_ONLY = ("id", "created_at", "updated_at", "rolled_back", "trips")
 
 
 def _without_defaults(schema: dict[str, Any]) -> None:
@@ -81,7 +81,7 @@ class MetricBody(Body):
 
 class ExperimentChanges(Body):
     """The fields to change; the others stay. `variants` and `metrics` replace the whole list. Fields that only answers have (`id`, `created_at`,
-    `updated_at`, `rolled_back`) may be sent back and are ignored."""
+    `updated_at`, `rolled_back`, `trips`) may be sent back and are ignored."""
 
     model_config = ConfigDict(json_schema_extra=_without_defaults)
 
@@ -90,7 +90,9 @@ class ExperimentChanges(Body):
     hypothesis: Text = Field("", examples=["The new homepage design will increase conversion rates"])
     status: Status = Field("DRAFT", description="Another status is the transition that leads there in one step, else 409.")
     start_date: Instant | None = Field(None, description="Events before it do not count; starting sets it.")
-    end_date: Instant | None = Field(None, description="Events from it on do not count; stopping sets it.")
+    end_date: Instant | None = Field(
+        None, description="Events from it on do not count, and an active experiment is completed a second later at most; stopping sets it."
+    )
     variants: list[VariantBody] = Field([], max_length=100)
     targeting: TargetingBody | None = Field(None, description="null is everybody.")
     metrics: list[MetricBody] = Field([], max_length=100)
@@ -107,6 +109,7 @@ class ExperimentChanges(Body):
     created_at: Instant | None = Field(None, description="Ignored.")
     updated_at: Instant | None = Field(None, description="Ignored.")
     rolled_back: bool = Field(False, description="Ignored; see `rollback` and `restore`.")
+    trips: list[dict[str, Any]] = Field([], description="Ignored.", max_length=100)
 
     def fields(self) -> Fields:
         """By the names of `query_api.domain.experiment_edits`."""

@@ -11,7 +11,7 @@ from query_api.domain.experiments import Detailed
 from query_api.domain.stored import Stored, creation
 from query_api.surfaces.experimentation.answers import Nothing, PageMeta, instant
 from query_api.surfaces.experimentation.experiment_bodies import Status
-from schemas.definition_kinds import Correction, Direction, Experiment, Guardrail, GuardrailAction, Metric, MetricKind, MetricUse
+from schemas.definition_kinds import Correction, Direction, Experiment, Guardrail, GuardrailAction, Metric, MetricKind, MetricUse, Trip
 from schemas.targeting import Operator, Rule
 
 
@@ -47,6 +47,14 @@ class GuardrailModel(BaseModel):
     action: GuardrailAction
     threshold: float
     alpha: float
+
+
+class TripModel(GuardrailModel):
+    """A guardrail that tripped: what it was set to then, and for whom it acted. The audit log has the evidence."""
+
+    metric_id: str = Field(examples=["met_8c1f0a9be2d34757"])
+    variant: str = Field(description="The variant that was worse than control; of several, the one least likely to be chance.")
+    at: datetime
 
 
 class MetricModel(BaseModel):
@@ -98,6 +106,7 @@ class ExperimentModel(ExperimentSummary):
     correction: Correction
     alpha: float
     rolled_back: bool = Field(description="Whether every evaluation answers the control.")
+    trips: list[TripModel] = Field(description="Guardrails that tripped, each with its latest trip, oldest first.")
 
 
 class ExperimentAnswer(BaseModel):
@@ -209,6 +218,7 @@ def full(detailed: Detailed) -> dict[str, Any]:
         "correction": experiment.correction,
         "alpha": experiment.alpha,
         "rolled_back": experiment.rolled_back,
+        "trips": [_trip(trip) for trip in sorted(experiment.trips, key=lambda trip: trip.at)],
     }
 
 
@@ -242,5 +252,13 @@ def _metric(metric: Metric, guardrail: Guardrail | None) -> dict[str, Any]:
     for inside, outside in (("event_type", "event_name"), ("denominator_event_type", "denominator_event_name")):
         values[outside] = values.pop(inside)
     values["name"] = metric.name or metric.id
-    values["guardrail"] = None if guardrail is None else {"action": guardrail.action, "threshold": guardrail.threshold, "alpha": guardrail.alpha}
+    values["guardrail"] = None if guardrail is None else _guardrail(guardrail)
     return {name: values[name] for name in MetricModel.model_fields}
+
+
+def _guardrail(guardrail: Guardrail) -> dict[str, Any]:
+    return {"action": guardrail.action, "threshold": guardrail.threshold, "alpha": guardrail.alpha}
+
+
+def _trip(trip: Trip) -> dict[str, Any]:
+    return {**_guardrail(trip.guardrail), "metric_id": trip.guardrail.metric, "variant": trip.variant, "at": instant(trip.at)}

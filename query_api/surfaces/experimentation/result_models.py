@@ -128,6 +128,23 @@ class TimeSeries(BaseModel):
     points: list[Point]
 
 
+class Segment(BaseModel):
+    """A part of the units by itself."""
+
+    value: str = Field(description="What the first exposure of its units says; empty where it says nothing.", examples=["web-sdk/2.1"])
+    sample_size: dict[str, int] = Field(description="Units by variant.")
+    excluded_units: Excluded
+    metrics: list[MetricResult]
+
+
+class SegmentsModel(BaseModel):
+    """The largest segments, largest first. P-values are corrected over all of them together."""
+
+    by: str = Field(examples=["sdk"])
+    values: list[Segment]
+    omitted: int = Field(description="How many smaller segments there are.")
+
+
 class ResultsModel(BaseModel):
     """The results of an experiment."""
 
@@ -147,6 +164,7 @@ class ResultsModel(BaseModel):
     age_s: float | None = Field(description="Seconds since then.")
     watermark: str = Field(description="Everything up to these positions is stored.", examples=["events:0:118"])
     time_series: TimeSeries | None
+    segments: SegmentsModel | None = Field(description="When asked for by `segment`.")
 
 
 class ResultsAnswer(BaseModel):

@@ -10,13 +10,13 @@ from query_api.access import Caller
 from query_api.dependencies import Allowed, SharedParts, Waits
 from query_api.domain.results import Results, Series
 from query_api.errors import error_responses
-from query_api.readers.windows import WindowReader
 from query_api.surfaces.experimentation.answers import READ_ERRORS
 from query_api.surfaces.experimentation.bodies import NAME_FORM
 from query_api.surfaces.experimentation.policy import EXPERIMENTATION
 from query_api.surfaces.experimentation.result_models import ResultsAnswer
 from query_api.surfaces.policy import json_response
 from query_api.surfaces.times import micros
+from schemas.unit_metric_sql import SEGMENT_FORM
 from schemas.windows import Grain
 
 router = APIRouter(tags=["results"])
@@ -65,6 +65,7 @@ _EXAMPLE: Final[dict[str, Any]] = {
         "age_s": 0.4,
         "watermark": "events:0:118",
         "time_series": None,
+        "segments": None,
     },
     "meta": {},
 }
@@ -86,6 +87,14 @@ async def results(
     wait: Waits,
     experiment_id: ExperimentId,
     bayesian: Annotated[bool, Query(description="Also the chance to win, for each comparison.")] = False,
+    segment: Annotated[
+        str | None,
+        Query(
+            pattern=SEGMENT_FORM,
+            description="Also by part of the units: `sdk`, `source`, or `metadata.` and a property of the metadata that the exposures carry.",
+            examples=["sdk", "metadata.country"],
+        ),
+    ] = None,
     grain: Annotated[Literal["minute", "five_minutes", "hour", "day"] | None, Query(description="Also a time series of windows of this length.")] = None,
     points: Annotated[int, Query(ge=1, le=1_000, description="Most windows of the time series, the newest.")] = 168,
     start: Annotated[datetime | None, Query(description="Windows that start at or after this; UTC without an offset.")] = None,
@@ -98,10 +107,13 @@ async def results(
     With several variants, `improvement`, `confidence` and `is_significant` speak of `best_variant`; every variant has its own under `comparisons`.
     Proportions are in percent, their differences in percentage points. What cannot be said is null with a reason.
 
+    With `segment` the same stands for each of the 20 largest parts of the units: a unit belongs where its first exposure says. This reads the stored
+    events, once for each metric, and so takes longer; look at it as often as you like, the always-valid reading holds in every segment too.
+
     With `X-Millstream-Wait-For` the answer includes that write. To follow the results live, open the WebSocket `/platform/v1/live` and send
     `{"type": "subscribe", "kind": "significance", "subject": "<experiment id>", "grain": "all"}`: it sends the figures now and at every change.
     """
     series = None if grain is None else Series(_GRAINS[grain], points, micros(start), micros(end))
-    reader = Results(parts.stored, parts.definitions, WindowReader(parts.rows), parts.freshness, parts.clock, caller.tenant)
-    data, watermark = await reader.read(experiment_id, wait, bayesian=bayesian, series=series)
+    reader = Results(parts.stored, parts.definitions, parts.rows, parts.freshness, parts.clock, caller.tenant)
+    data, watermark = await reader.read(experiment_id, wait, bayesian=bayesian, series=series, segment=segment or "")
     return json_response({"data": data, "meta": {}}, watermark=watermark)

@@ -59,7 +59,7 @@ async def _write(parts: Parts, caller: Caller, target: Target, drafts: Sequence[
 
 def _check_ids(target: Target, drafts: Sequence[Draft]) -> None:
     faults = [
-        {"type": "string_pattern_mismatch", "loc": ("body", "data", index, f"{noun(target)}_id"), "msg": problem}
+        {"type": "value_error", "loc": ("body", "data", index, f"{noun(target)}_id"), "msg": problem}
         for index, draft in enumerate(drafts)
         if (problem := malformed(target, draft.target_id))
     ]

@@ -15,7 +15,6 @@ from query_api.domain.dataset_upload import Limits, Upload, from_form, from_json
 from query_api.domain.datasets import Datasets, Held, dataset_json, held_json, written_json
 from query_api.errors import error_responses
 from query_api.parts import Parts
-from query_api.request_body import raw_body
 from query_api.surfaces.llm import dataset_models as models
 from query_api.surfaces.llm.policy import LLM
 from query_api.surfaces.llm.upload_form import read_form
@@ -185,7 +184,7 @@ async def _read(request: Request, parts: Parts) -> Upload:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in ("application/json", "multipart/form-data"):
         raise ValidationFailed("Invalid request Content-Type: send application/json, or multipart/form-data with a file.")
-    body = await raw_body(request, limits.bytes)
+    body = await request.body()
     if kind == "application/json":
         return await asyncio.to_thread(from_json, body, limits)
     form = await read_form(request.headers, body)

@@ -12,7 +12,6 @@ from query_api.access import Caller
 from query_api.dependencies import Allowed, SharedParts
 from query_api.domain.evaluations import Evaluations
 from query_api.errors import error_responses
-from query_api.request_body import raw_body
 from query_api.surfaces.llm.annotations import POSITION_HEADER
 from query_api.surfaces.llm.policy import LLM
 from schemas.position import encode
@@ -43,7 +42,7 @@ async def add(request: Request, parts: SharedParts, caller: Annotated[Caller, Al
         raise UnsupportedMediaType(_UNSUPPORTED)
     limit = parts.settings.ingest.max_body_bytes
     try:
-        body = inflate(await raw_body(request, limit), encoding, limit)
+        body = inflate(await request.body(), encoding, limit)
     except InvalidArgument as error:
         raise ValidationFailed(error.message) from error
     evaluations = Evaluations(parts)

@@ -18,18 +18,18 @@ from query_api.surfaces.times import micros
 
 router = APIRouter(tags=["windows"])
 
-Kind = Literal["assignments", "cardinality", "cost", "significance"]
+Kind = Literal["assignments", "cardinality", "cost", "significance", "evaluation"]
 
 
 class Window(BaseModel):
     """One item of a window at its newest revision."""
 
     kind: Kind
-    subject: str = Field(description="The experiment; of cardinality the service; of cost `dimension=value`.")
+    subject: str = Field(description="The experiment; of cardinality the service; of cost `dimension=value`; of evaluation the rule.")
     grain: Literal["1m", "5m", "1h", "1d", "all"]
     window_start: datetime = Field(description="Event time; 1970-01-01 for `all`.")
     window_end: datetime | None = Field(description="First instant after the window; null for `all`.")
-    item: str = Field(description="Of significance `metric/variant`, of assignments the variant, of cardinality the metric, of cost the unit of account.")
+    item: str = Field(description="Of significance `metric/variant`, of assignments the variant, of cardinality the metric, of cost the unit of account, of evaluation `results` or a threshold.")
     revision: int = Field(description="Rises whenever the figures change, also through late data.")
     computed_at: datetime
     positions: dict[str, int] = Field(description="Highest offset by `topic:partition` that the figures include.")

@@ -8,21 +8,9 @@ import pytest
 from infra.runtime.errors import Conflict, InvalidArgument, Unavailable
 from ingest.exchange import DoorAnswer
 from ingest.idempotency import IdempotencyKeys
+from tests.clock import HandClock
 
 PATH = "/api/v1/events"
-
-
-class HandClock:
-    """A clock a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def now_us(self) -> int:
-        return int(self.now * 1_000_000)
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 class Store:
@@ -124,9 +112,9 @@ async def test_a_client_that_gives_up_does_not_take_the_others_along(keys: Idemp
 async def test_keys_are_forgotten_after_their_time(keys: IdempotencyKeys, clock: HandClock) -> None:
     store = opened()
     await keys.once("t", PATH, "k", b"body", store)
-    clock.now += 99
+    clock.forward(99)
     await keys.once("t", PATH, "k", b"body", store)
-    clock.now += 2
+    clock.forward(2)
     await keys.once("t", PATH, "k", b"other", store)
     assert len(store.batch_ids) == 2
 

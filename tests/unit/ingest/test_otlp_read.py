@@ -121,6 +121,38 @@ def test_too_many_items_and_bodies_that_would_grow() -> None:
         parse(METRICS, b"\x0a\x00" * size, LIMIT)
 
 
+def _many(signal: Signal, good: int, bad: int) -> Any:
+    request: Any = signal.request()
+    if signal is TRACES:
+        request = traces(good + bad)
+        for span in request.resource_spans[0].scope_spans[0].spans[good:]:
+            span.span_id = b""
+        return request
+    if signal is RECORDS:
+        records = request.resource_logs.add().scope_logs.add().log_records
+        for number in range(good + bad):
+            records.add(time_unix_nano=NOW_NS, span_id=b"1" * 8 if number < good else b"1")
+        return request
+    metrics = request.resource_metrics.add().scope_metrics.add().metrics
+    for name, count in (("named", good), ("", bad)):
+        points = metrics.add(name=name).gauge.data_points
+        for _ in range(count):
+            points.add(time_unix_nano=NOW_NS, as_int=1)
+    return request
+
+
+@pytest.mark.parametrize("signal", SIGNALS.values(), ids=SIGNALS)
+def test_bad_items_count_toward_the_limit_and_nothing_is_examined_beyond_it(signal: Signal) -> None:
+    def read_one(bad: int) -> Reading:
+        request = _many(signal, 3, bad)
+        return read(signal, request, None, "acme", "", "fallback", WINDOW, 10)
+
+    got = read_one(7)
+    assert got.part is not None and (got.part.rows, got.refused) == (3, 7)
+    with pytest.raises(TooLarge, match="more than 10 items"):
+        read_one(8)
+
+
 def test_nesting_beyond_the_parser_is_refused() -> None:
     request = traces()
     value: Any = request.resource_spans[0].scope_spans[0].spans[0].attributes[0].value

@@ -7,28 +7,21 @@ import pytest
 from infra.runtime.errors import RateLimited
 from ingest.quota import Quota
 from schemas.surfaces import CRUCIBLE, DAY_S, EXPERIMENTATION, OTLP, Rate
+from tests.clock import HandClock
 
 STANDARD, ENTERPRISE = EXPERIMENTATION.rates["standard"], EXPERIMENTATION.rates["enterprise"]
 MIDNIGHT = 1_790_035_200
 """2026-09-22, seconds since the epoch."""
 
 
-class HandClock:
-    """A clock a test moves."""
-
-    def __init__(self, now: float) -> None:
-        self.now = now
-
-    def now_us(self) -> int:
-        return round(self.now * 1_000_000)
-
-    def monotonic(self) -> float:
-        return self.now
+def after_midnight(seconds: float) -> int:
+    """Microseconds since the epoch."""
+    return MIDNIGHT * 1_000_000 + round(seconds * 1e6)
 
 
 @pytest.fixture
 def clock() -> HandClock:
-    return HandClock(MIDNIGHT + 3_600.25)
+    return HandClock(after_midnight(3_600.25))
 
 
 @pytest.fixture
@@ -66,24 +59,24 @@ async def test_a_second_holds_so_many_and_not_one_more(quota: Quota, clock: Hand
     error, headers = await refused(quota, rates)
     assert headers == {"X-RateLimit-Limit": str(limit), "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": reset}
     assert error.retry_after_s == 1 and error.details == {"limit": limit, "window_seconds": 1, "reset": int(reset)}
-    clock.now = MIDNIGHT + 3_600.999_999
+    clock.us = after_midnight(3_600.999_999)
     await refused(quota, rates)
-    clock.now = MIDNIGHT + 3_601.0
+    clock.us = after_midnight(3_601.0)
     assert (await take(quota, rates))["X-RateLimit-Remaining"] == str(limit - 1)
 
 
 async def test_a_day_ends_at_midnight_utc(quota: Quota, clock: HandClock) -> None:
     rates = (Rate(10, 1), Rate(25, DAY_S))
-    clock.now = MIDNIGHT + DAY_S - 10
+    clock.us = after_midnight(DAY_S - 10)
     for _ in range(25):
-        clock.now += 0.25
+        clock.forward(0.25)
         headers = await take(quota, rates)
     assert headers == {"X-RateLimit-Limit": "25", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(MIDNIGHT + DAY_S)}
     error, _ = await refused(quota, rates)
     assert error.retry_after_s == 4 and error.details["window_seconds"] == DAY_S and "day" in error.message
-    clock.now = MIDNIGHT + DAY_S - 0.000_001
+    clock.us = after_midnight(DAY_S - 0.000_001)
     assert (await refused(quota, rates))[0].retry_after_s == 1
-    clock.now = MIDNIGHT + DAY_S
+    clock.us = after_midnight(DAY_S)
     assert (await take(quota, rates))["X-RateLimit-Limit"] == "10"
 
 
@@ -92,7 +85,7 @@ async def test_the_headers_speak_of_the_window_with_fewest_left(quota: Quota, cl
     limits = []
     for _ in range(5):
         limits.append((await take(quota, rates))["X-RateLimit-Limit"])
-        clock.now += 0.5
+        clock.forward(0.5)
     assert limits == ["3", "3", "3", "3", "5"]
 
 
@@ -102,7 +95,7 @@ async def test_what_a_second_refuses_does_not_use_up_the_day(quota: Quota, clock
         await take(quota, rates)
     for _ in range(50):
         await refused(quota, rates)
-    clock.now += 1
+    clock.forward(1)
     assert [(await take(quota, rates))["X-RateLimit-Remaining"] for _ in range(2)] == ["1", "0"]
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
+
 from infra.runtime.errors import Unavailable
 from infra.runtime.outbound import Outbound
 from infra.runtime.producer import Producer
@@ -65,6 +67,9 @@ class ScriptedRows:
         self.asked.append((sql, params))
         return self.answer(sql, params)
 
+    async def table(self, sql: str, params: Mapping[str, Any] = {}) -> pa.Table:
+        return pa.Table.from_pylist([dict(row) for row in await self.query(sql, params)])
+
 
 class AwayRows:
     """ClickHouse is away."""
@@ -72,12 +77,18 @@ class AwayRows:
     async def query(self, sql: str, params: Mapping[str, Any] = {}) -> Sequence[Mapping[str, Any]]:
         raise Unavailable("ClickHouse cannot be reached; try again", retry_after_s=1)
 
+    async def table(self, sql: str, params: Mapping[str, Any] = {}) -> pa.Table:
+        return await self.query(sql, params)
+
 
 class BrokenRows:
     """A defect below the surface."""
 
     async def query(self, sql: str, params: Mapping[str, Any] = {}) -> Sequence[Mapping[str, Any]]:
         raise ZeroDivisionError("secret detail")
+
+    async def table(self, sql: str, params: Mapping[str, Any] = {}) -> pa.Table:
+        return await self.query(sql, params)
 
 
 def known_keys() -> Definitions:

@@ -14,6 +14,7 @@ from infra.runtime.errors import Unavailable
 from query_api.domain.health import Probe, Probes
 from query_api.surfaces.catalogue import SURFACES
 from query_api.surfaces.experimentation.policy import EXPERIMENTATION
+from query_api.surfaces.llm.policy import LLM
 from query_api.surfaces.mount import whole_app
 from query_api.surfaces.policy import Policy
 from tests.unit.query_api.parts import INGEST_KEY, READ_KEY, AwayRows, BrokenRows, ScriptedRows, make_parts
@@ -51,7 +52,7 @@ ALL = [
     pytest.param(policy, method, re.sub(r"{(\w+)}", lambda match: SAMPLES.get(match[1], "missing"), path), id=f"{method} {path}")
     for policy, method, path in found_routes()
 ]
-ROUTES = [pytest.param(param.values[0], param.values[2], id=param.id) for param in ALL if param.values[0] is not EXPERIMENTATION]
+ROUTES = [pytest.param(param.values[0], param.values[2], id=param.id) for param in ALL if param.values[0] not in (EXPERIMENTATION, LLM)]
 """What answers from ClickHouse alone; the surfaces with a control store of their own are tested in `surfaces/`."""
 
 
@@ -68,7 +69,7 @@ def check_shape(policy: Policy, response: httpx.Response, code: str) -> None:
 
 
 def test_routes_are_found() -> None:
-    assert len(ROUTES) >= 10
+    assert len(ROUTES) >= 5
     assert {param.values[0].name for param in ALL} == {policy.name for policy, _ in SURFACES}  # type: ignore[union-attr]
 
 
@@ -131,7 +132,7 @@ async def test_another_method_is_405_and_names_those_that_work(policy: Policy, m
 @pytest.mark.parametrize("policy", [policy for policy, _ in SURFACES], ids=lambda policy: policy.name)
 async def test_unknown_paths_answer_in_the_shape_of_their_surface(policy: Policy) -> None:
     async with client(AWAY) as http:
-        for path in (f"{policy.prefix}/nothing", f"{policy.prefix}{policy.base}/nothing", f"{policy.prefix}/"):
+        for path in (f"{policy.prefix}/nothing", f"{policy.prefix}{policy.base}/nothing", f"{policy.prefix}/nothing/"):
             response = await http.get(path)
             assert response.status_code == 404
             check_shape(policy, response, "not_found")

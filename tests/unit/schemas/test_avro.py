@@ -14,14 +14,17 @@ import pytest
 from schemas.avro import (
     AVRO_TYPES,
     AvroType,
+    EvaluationTask,
     KeyUse,
     Mark,
     WindowUpdate,
     decode_control,
+    decode_evaluation_task,
     decode_key_use,
     decode_mark,
     decode_update,
     encode_control,
+    encode_evaluation_task,
     encode_key_use,
     encode_mark,
     encode_update,
@@ -34,7 +37,8 @@ CONTROL_RECORD = ControlRecord("metric", "acme", "größe/1", 3, False, '{"a":1}
 UPDATE_RECORD = WindowUpdate("cost", "acme", "service/shop", "1m", 60_000_000, 2, 99, {"spans:0": 41, "spans:1": 7}, "{}")
 MARK_RECORD = Mark("acme", "checkout", "events", 2, 2**40, "b-1", (28_333_333, 28_333_334), ("u1", "ü2"), 500, False, 17, "recompute")
 KEY_USE_RECORD = KeyUse("acme", "k1", 1_700_000_000_000_001)
-SAMPLES: dict[str, Any] = {"control": CONTROL_RECORD, "update": UPDATE_RECORD, "mark": MARK_RECORD, "key_use": KEY_USE_RECORD}
+TASK_RECORD = EvaluationTask("acme", "rule_1", "polite", "span", "ab" * 16, "cd" * 8, "shop", 1_700_000_000_000_001, "größe {{x}}", "{}", 2)
+SAMPLES: dict[str, Any] = {"control": CONTROL_RECORD, "update": UPDATE_RECORD, "mark": MARK_RECORD, "key_use": KEY_USE_RECORD, "evaluation_task": TASK_RECORD}
 
 
 def _stored(kind: AvroType) -> list[dict[str, Any]]:
@@ -47,6 +51,7 @@ def test_records_survive_the_trip() -> None:
     assert decode_update(encode_update(UPDATE_RECORD)) == UPDATE_RECORD
     assert decode_mark(encode_mark(MARK_RECORD)) == MARK_RECORD
     assert decode_key_use(encode_key_use(KEY_USE_RECORD)) == KEY_USE_RECORD
+    assert decode_evaluation_task(encode_evaluation_task(TASK_RECORD)) == TASK_RECORD
     unnamed = msgspec.structs.replace(MARK_RECORD, units=None)
     assert decode_mark(encode_mark(unnamed)) == unnamed
 

@@ -12,6 +12,7 @@ from schemas.definitions import (
     ControlRecord,
     Definition,
     Definitions,
+    EvaluationRule,
     Experiment,
     Key,
     LlmPrice,
@@ -27,6 +28,8 @@ from schemas.definitions import (
     parse_key,
     to_us,
 )
+from schemas.evaluation_rule import Alert
+from schemas.evaluators.pattern import Regex
 from schemas.exclusion import ExclusionGroup, Slot
 from schemas.flag import Flag, FlagRule, Variation
 from schemas.pins import Pins
@@ -80,6 +83,7 @@ def test_every_kind_survives_encoding(kind: str) -> None:
         ),
         "price_list": DEFAULT_PRICE_LIST,
         "pins": Pins("acme", "e", 0, {"a": bytes(range(16)), "b": b""}),
+        "evaluation_rule": EvaluationRule("acme", "r", "polite", Regex("(?i)sorry"), alerts=(Alert("mean_score", below=0.5),)),
     }
     definition = samples[kind]
     assert kind_of(definition) == kind

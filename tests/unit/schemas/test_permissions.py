@@ -24,7 +24,7 @@ def test_viewers_and_programs_change_nothing() -> None:
     programs: tuple[Role, ...] = ("viewer", "member", "ingest", "read")
     for role in programs:
         changes = {name for name in ROLE_PERMISSIONS[role] if name.endswith((":write", ":run"))}
-        assert changes <= {"events:write"}, role
+        assert changes <= {"events:write", "traces:write"}, role
 
 
 def test_scopes_stand_in_place_of_the_role() -> None:

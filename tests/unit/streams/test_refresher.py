@@ -13,16 +13,20 @@ from schemas.avro import Mark
 from schemas.blocks import MAX_UNITS
 from schemas.windows import Grain, windows_touched
 from streams.acks import Ack
-from streams.refresher import SPANS, Batch, Refresher, Subject
+from streams.refresher import SPANS, Batch, Redefinition, Refresher, Subject
 from tests.support import eventually
 
 E1, E2 = Subject("t", "e1"), Subject("t", "e2")
-RARE = StreamSettings(refresh_min_s=0.0, refresh_duty=1e-9, guarded_duty=1.0, window_duty=1.0, retry_initial_s=0.01)
+RARE = StreamSettings(refresh_min_s=0.0, refresh_duty=1e-9, window_duty=1.0, retry_initial_s=0.01)
 FAST = StreamSettings(refresh_min_s=0.0, refresh_duty=1.0, window_duty=1.0, retry_initial_s=0.01)
 
 
 def mark(subject: Subject = E1, offset: int = 0, *minutes: int, units: tuple[str, ...] | None = ("u",), keyed: bool = False, reason: str = "block") -> Mark:
     return Mark(subject.tenant, subject.name, "events", 0, offset, "b", minutes or (10,), units, 1, keyed, 0, reason)
+
+
+def redefined(subject: Subject = E1) -> Mark:
+    return Mark(subject.tenant, subject.name, "", 0, -1, "", (), reason="definition")
 
 
 class Computation:
@@ -34,6 +38,9 @@ class Computation:
         self.cumulative: list[tuple[Subject, Batch]] = []
         self.windows: list[tuple[Subject, Grain, int]] = []
         self.watermarks: list[tuple[Subject, dict[str, int]]] = []
+        self.redefinition: Redefinition | None = None
+        self.redefinitions: list[int] = []
+        """Numbers of the redefinitions whose windows were said to be done."""
         self.failures = 0
         self.window_failures = 0
         self.gate = asyncio.Event()
@@ -56,8 +63,14 @@ class Computation:
             self.window_failures -= 1
             raise ClickHouseError(0, "away")
 
-    async def caught_up(self, subject: Subject, positions: Mapping[str, int]) -> None:
-        self.watermarks.append((subject, dict(positions)))
+    async def redefined(self, subject: Subject) -> Redefinition | None:
+        return self.redefinition
+
+    async def caught_up(self, subject: Subject, positions: Mapping[str, int], redefinition: int) -> None:
+        if redefinition:
+            self.redefinitions.append(redefinition)
+        if positions:
+            self.watermarks.append((subject, dict(positions)))
 
     def forget(self) -> None:
         self.forgotten += 1
@@ -194,9 +207,9 @@ async def test_forgetting_during_a_failing_refresh_restores_nothing() -> None:
     assert len(computation.cumulative) == 2
 
 
-async def test_a_guarded_subject_rests_less_than_others() -> None:
+async def test_a_subject_with_a_larger_share_rests_less_than_others() -> None:
     computation = Computation()
-    refresher = Refresher(computation, RARE, SystemClock(), (), lambda subject: subject == E1)
+    refresher = Refresher(computation, RARE, SystemClock(), (), lambda subject: 1.0 if subject == E1 else 1e-9)
     task = asyncio.create_task(refresher.run())
     for seen in (1, 2, 3):
         for subject in (E1, E2):
@@ -266,3 +279,61 @@ async def test_an_unfinished_round_holds_back_the_watermark_of_a_later_one() -> 
         assert computation.watermarks == []
         computation.window_failures = 0
         await until(lambda: bool(computation.watermarks) and computation.watermarks[-1] == (E1, {"events:0": 2}))
+
+
+async def test_a_redefinition_makes_every_window_due_and_its_mark_waits_for_them() -> None:
+    computation = Computation()
+    computation.redefinition = Redefinition(1, (10, 500_000))
+    computation.window_gate.clear()
+    released: list[str] = []
+    async with running(computation) as refresher:
+        refresher.add(redefined(E1), into(released, "redefined"))
+        await until(lambda: len(computation.cumulative) == 1)
+        assert released == [] and computation.redefinitions == []
+        computation.redefinition = None
+        computation.window_gate.set()
+        await until(lambda: released == ["redefined"] and computation.redefinitions == [1])
+    wanted = {(E1, grain, start) for grain in SPANS for start in windows_touched((10, 500_000), grain)}
+    assert set(computation.windows) == wanted
+
+
+async def test_new_data_goes_before_what_a_redefinition_made_out_of_date_and_its_watermark_does_not_wait_for_it() -> None:
+    computation = Computation()
+    computation.redefinition = Redefinition(1, tuple(range(1_000_000, 1_000_200)))
+    computation.window_gate.clear()
+    async with running(computation) as refresher:
+        refresher.add(redefined(E1), lambda: None)
+        await until(lambda: len(computation.cumulative) == 1)
+        computation.redefinition = None
+        refresher.add(mark(E1, 7, 10), lambda: None)
+        computation.window_gate.set()
+        await until(lambda: computation.redefinitions == [1])
+    fresh = [(E1, grain, start) for grain in SPANS for start in windows_touched((10,), grain)]
+    first = min(computation.windows.index(place) for place in fresh)
+    assert computation.windows[first : first + len(fresh)] == fresh
+    assert computation.watermarks == [(E1, {"events:0": 7})]
+
+
+async def test_a_failed_refresh_asks_again_what_is_redefined() -> None:
+    computation = Computation()
+    computation.redefinition = Redefinition(1, (10,))
+    computation.failures = 2
+    released: list[str] = []
+    async with running(computation) as refresher:
+        refresher.add(redefined(E1), into(released, "redefined"))
+        await until(lambda: released == ["redefined"] and computation.redefinitions == [1])
+    assert len(computation.cumulative) == 3 and len(computation.windows) == len(SPANS)
+
+
+async def test_a_share_that_rises_ends_a_rest_without_a_new_mark() -> None:
+    computation = Computation()
+    share = 1e-9
+    refresher = Refresher(computation, RARE, SystemClock(), (), lambda _: share)
+    task = asyncio.create_task(refresher.run())
+    refresher.add(mark(E1, 1), lambda: None)
+    await until(lambda: len(computation.cumulative) == 1)
+    refresher.add(mark(E1, 2), lambda: None)
+    share = 1.0
+    await until(lambda: len(computation.cumulative) == 2)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -16,6 +16,7 @@ from schemas.tables.catalog import FED
 from schemas.topics import DEAD_LETTERS, EVENTS, EXPERIMENT_MARKS, LOGS, Topic
 from streams.dead_letters import DeadLetters
 from streams.ledger import Ledger
+from streams.pace import Pace
 from streams.sink import INSERT_SETTINGS, Revoked, Sink
 from tests.support import eventually
 from tests.unit.streams.fakes import ScriptedClickHouse, ScriptedProducer
@@ -58,7 +59,8 @@ class Bench:
         clock = SystemClock()
         self.ledger = Ledger(clickhouse, "gen", SETTINGS.streams, clock)
         dead = DeadLetters(topic.name, producer, SETTINGS.streams)
-        self.sink = Sink(topic, FED[topic.name], marks, clickhouse, producer, self.ledger, dead, SETTINGS, clock, lambda _topic, _partition: self.owned)
+        pace, owned = Pace(clock, 1.0), lambda _topic, _partition: self.owned
+        self.sink = Sink(topic, FED[topic.name], marks, clickhouse, producer, self.ledger, dead, SETTINGS, clock, pace, owned)
 
     async def store(self, given: Record) -> None:
         await self.sink.store(given, lambda: self.steps.append(f"release {given.offset}"))

@@ -52,6 +52,9 @@ class Exposures:
         units = [(unit, name) for place, (unit, name) in enumerate(shown.items()) if params["low"] <= place * 20 % BUCKETS < params["high"]]
         return [{"unit": unit, "shown": name} for unit, name in units]
 
+    async def table(self, sql: str, params: Mapping[str, Any] = {}) -> Any:
+        raise AssertionError("exposures are read as rows")
+
 
 class Room:
     """Experiments of a tenant, and ingest as it follows the control topic."""

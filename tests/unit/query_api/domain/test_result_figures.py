@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from query_api.domain.result_figures import MAX_CONFIDENCE, MetricFigures, corrections, metric_results, reasons_in
+from query_api.domain.result_figures import MAX_CONFIDENCE, MetricFigures, corrections, metric_results, reasons_in, segment_corrections
 from schemas.correction import holm
 from schemas.definition_kinds import Metric
 from schemas.metric_arms import MetricArms
@@ -101,3 +101,15 @@ def test_an_experiment_with_control_alone_has_no_headline() -> None:
     shown = _shown(_figures(_metric(), {"control": SHARES["control"]}))
     assert shown["best_variant"] is None and shown["comparisons"] == []
     assert shown["results"]["improvement"] is None and shown["results"]["is_significant"] is False
+
+
+def test_segments_are_corrected_as_one_family() -> None:
+    goal, guardrail = _metric("goal"), _metric("guard", use="guardrail")
+    worse = {"control": Moments.proportion(320, 10_000), "a": Moments.proportion(395, 10_000)}
+    segments = {name: [_figures(goal, arms), _figures(guardrail, arms)] for name, arms in (("web", SHARES), ("app", worse))}
+    found = segment_corrections(segments, "holm")
+    places = [("web", "a"), ("web", "b"), ("app", "a")]
+    plain = {(segment, name): corrections(segments[segment], "none")["goal", name].anytime for segment, name in places}
+    expected = holm([p for p in plain.values() if p is not None])
+    assert [found[segment]["goal", name].anytime for segment, name in places] == pytest.approx(expected)
+    assert found["app"]["guard", "a"] == corrections(segments["app"], "none")["guard", "a"]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from query_api.control.audit import AuditFilter
+from schemas.avro import KeyUse, encode_key_use
 from tests.unit.query_api.stored import Service, key
 
 ADA: dict[str, Any] = {"email": "Ada.Lovelace@example.com", "name": "Ada", "role": "developer"}
@@ -24,6 +25,20 @@ async def test_a_user_comes_back_as_sent(service: Service) -> None:
     assert {name: user[name] for name in ADA} == ADA
     assert (await service.ask("GET", f"/users/{user['id']}")).json()["data"] == user
     assert (await service.ask("GET", f"/users/{user['id']}", "other")).status_code == 404
+
+
+async def test_the_last_login_is_the_last_use_of_a_key_of_the_user(service: Service) -> None:
+    user = await created(service)
+    other = await created(service, email="other@example.com")
+    await service.define(*(key(f"ada-key-{n}", "developer", user=user["id"]) for n in range(3)), key("robot-key", "developer"))
+    for name, at_us in (("ada-key-0", 2_000_000), ("ada-key-1", 5_000_000), ("robot-key", 9_000_000)):
+        service.parts.key_usage.take(b"", encode_key_use(KeyUse("default", name, at_us)))
+    seen = (await service.ask("GET", f"/users/{user['id']}")).json()["data"]
+    assert seen == user | {"last_login": "1970-01-01T00:00:05Z"}
+    logins = {each["id"]: each["last_login"] for each in (await service.ask("GET", "/users")).json()["data"]}
+    assert logins == {user["id"]: seen["last_login"], other["id"]: None}
+    renamed = await service.ask("PUT", f"/users/{user['id']}", body={"name": "A."})
+    assert renamed.json()["data"]["last_login"] == seen["last_login"]
 
 
 async def test_an_address_belongs_to_one_user_in_any_case_also_at_once(service: Service) -> None:

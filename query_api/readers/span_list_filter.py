@@ -1,0 +1,60 @@
+"""Which spans a list shows: a filter as conditions over the table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from query_api.readers.attribute_condition import AttributeIs, attribute_condition
+from query_api.readers.conditions import Conditions
+
+_CONDITIONS: Final = {
+    "trace_ids": "trace_id IN {trace_ids:Array(String)}",
+    "span_ids": "span_id IN {span_ids:Array(String)}",
+    "names": "name IN {names:Array(String)}",
+    "span_kinds": "if(span_kind = '', 'UNKNOWN', upper(span_kind)) IN {span_kinds:Array(String)}",
+    "status_codes": "status_code IN {status_codes:Array(Int32)}",
+    "parent_id": "parent_id = {parent_id:String}",
+    # The bound on the minute is the one on the start in terms of the sorting key.
+    "start_ns": "toStartOfMinute(start_time) >= toStartOfMinute(fromUnixTimestamp64Nano({start_ns:Int64}, 'UTC'))\n"
+    "  AND start_time >= fromUnixTimestamp64Nano({start_ns:Int64}, 'UTC')",
+    "end_ns": "toStartOfMinute(start_time) <= toStartOfMinute(fromUnixTimestamp64Nano({end_ns:Int64}, 'UTC'))\n"
+    "  AND start_time < fromUnixTimestamp64Nano({end_ns:Int64}, 'UTC')",
+}
+_WORD: Final = (
+    "(positionCaseInsensitive(name, {{{word}:String}}) > 0 OR arrayExists(v -> positionCaseInsensitive(v, {{{word}:String}}) > 0, mapValues(attributes)))"
+)
+
+
+@dataclass(frozen=True)
+class SpanFilter:
+    """Which spans of a project; None leaves a field open."""
+
+    trace_ids: Sequence[str] | None = None
+    span_ids: Sequence[str] | None = None
+    names: Sequence[str] | None = None
+    span_kinds: Sequence[str] | None = None
+    """In capitals; UNKNOWN stands for none."""
+    status_codes: Sequence[int] | None = None
+    parent_id: str | None = None
+    """Empty: roots only."""
+    start_ns: int | None = None
+    """Spans that began at or after this."""
+    end_ns: int | None = None
+    """Spans that began before this."""
+    attributes: Sequence[AttributeIs] = ()
+    """All of them."""
+    words: Sequence[str] = ()
+    """All of them, each in the name or in the text of an attribute, in any case of ASCII letters."""
+
+    def applied(self, visible: Conditions) -> Conditions:
+        """The conditions of what is visible and of this filter."""
+        result = visible
+        for name, condition in _CONDITIONS.items():
+            value = getattr(self, name)
+            if value is not None:
+                result = result.and_also(condition, **{name: value})
+        for number, attribute in enumerate(self.attributes):
+            result = attribute_condition(result, f"attribute_{number}", attribute)
+        for number, word in enumerate(self.words):
+            result = result.and_also(_WORD.format(word=f"word_{number}"), **{f"word_{number}": word})
+        return result

@@ -1,0 +1,53 @@
+"""Declared tables against those of a server: made, compared, extended."""
+
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+
+from infra.provision import tables
+from infra.runtime.clickhouse import ClickHouse
+from infra.runtime.settings import ClickHouseSettings
+from schemas.tables.cost_usage import COST_USAGE
+from tests.contract.clickhouse import Server
+
+
+@pytest.fixture
+async def settings(server: Server) -> AsyncIterator[ClickHouseSettings]:
+    made = ClickHouseSettings(url=server.url, user=server.writer, database=f"tables_{uuid4().hex}")
+    plain = server.client(database="")
+    await tables.create_database(plain, made)
+    yield made
+    await plain.command(f"DROP DATABASE {made.database}")
+    await plain.aclose()
+
+
+@pytest.fixture
+async def clickhouse(server: Server, settings: ClickHouseSettings) -> AsyncIterator[ClickHouse]:
+    client = server.client(database=settings.database)
+    yield client
+    await client.aclose()
+
+
+async def test_what_was_made_is_as_declared(clickhouse: ClickHouse, settings: ClickHouseSettings) -> None:
+    await tables.apply(clickhouse, await tables.differences(clickhouse, settings))
+    assert await tables.differences(clickhouse, settings) == []
+
+
+async def test_a_new_column_may_extend_the_order(clickhouse: ClickHouse, settings: ClickHouseSettings) -> None:
+    old = COST_USAGE.create(100, 1)[0].replace("    project LowCardinality(String),\n", "").replace(", unit, project)", ", unit)")
+    await clickhouse.command(old)
+    await clickhouse.command("INSERT INTO cost_usage (tenant, unit, quantity) VALUES ('t', 'u', 1)")
+    await tables.apply(clickhouse, await tables.differences(clickhouse, settings))
+    assert await tables.differences(clickhouse, settings) == []
+    await clickhouse.command("INSERT INTO cost_usage (tenant, unit, project, quantity) VALUES ('t', 'u', 'p', 2)")
+    assert await clickhouse.query("SELECT project, quantity FROM cost_usage FINAL ORDER BY quantity") == [
+        {"project": "", "quantity": 1},
+        {"project": "p", "quantity": 2},
+    ]
+
+
+async def test_another_order_is_told_and_left_alone(clickhouse: ClickHouse, settings: ClickHouseSettings) -> None:
+    await clickhouse.command(COST_USAGE.create(100, 1)[0].replace(COST_USAGE.order_by, "(tenant, unit)"))
+    found = [each for each in await tables.differences(clickhouse, settings) if each.table is COST_USAGE]
+    assert [each.statements for each in found] == [()] and "is ordered by (tenant, unit), declared" in str(found[0])

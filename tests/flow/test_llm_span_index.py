@@ -1,0 +1,37 @@
+"""The filters of span lists are answered with the help of the indices, not by reading everything."""
+
+import base64
+
+import pytest
+
+from query_api.readers.attribute_condition import AttributeIs
+from query_api.readers.conditions import Conditions
+from query_api.readers.span_list_filter import SpanFilter
+from tests.flow.stack import LiveStack
+
+VISIBLE = Conditions(["tenant = {tenant:String}", "project = {project:String}"], {"tenant": "of-no-other-test", "project": "p"})
+
+
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [
+        (SpanFilter(trace_ids=["ab" * 16]), "trace_ids"),
+        (SpanFilter(span_ids=["ab" * 8]), "span_ids"),
+        (SpanFilter(attributes=[AttributeIs("user.id", "u-1")]), "pairs"),
+        (SpanFilter(attributes=[AttributeIs("llm.model_name", "m")]), "pairs"),
+        (SpanFilter(attributes=[AttributeIs("metadata.tier", 3)]), "pairs"),
+        (SpanFilter(attributes=[AttributeIs("metadata.deep.er", "x")]), None),
+    ],
+)
+async def test_an_index_is_asked(live: LiveStack, wanted: SpanFilter, index: str | None) -> None:
+    within = wanted.applied(VISIBLE)
+    clickhouse = live.clickhouse()
+    try:
+        # Encoded, because the plan shows the bytes of constants. Of a table without rows it would show no index.
+        explained = f"SELECT base64Encode(explain) AS line FROM (EXPLAIN indexes = 1 SELECT trace_id FROM spans WHERE {within.where})"
+        await clickhouse.command("INSERT INTO spans (tenant, project, trace_id, span_id, start_time) VALUES ('of-no-other-test', 'p', 'aa', 'bb', now64(9))")
+        plan = b"\n".join(base64.b64decode(row["line"]) for row in await clickhouse.query(explained, within.params))
+    finally:
+        await clickhouse.aclose()
+    named = {name for name in (b"trace_ids", b"span_ids", b"pairs") if b"Name: " + name in plan}
+    assert named == ({index.encode()} if index else set())

@@ -1,0 +1,30 @@
+"""A query service with a store, asked on the LLM surface."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.unit.query_api.stored import Service, start
+
+Ask = Callable[..., Awaitable[httpx.Response]]
+
+
+@pytest.fixture
+async def service(tmp_path: Path) -> AsyncIterator[Service]:
+    """One for each test."""
+    service = await start(tmp_path)
+    yield service
+    await service.parts.control.close()
+
+
+@pytest.fixture
+def ask(service: Service) -> Ask:
+    """`await ask("GET", "/prompts", "member", body)`: with the key of that name, `admin` unless told; None for no key."""
+
+    async def asked(method: str, path: str, key: str | None = "admin", body: Any = None, **more: Any) -> httpx.Response:
+        return await service.ask(method, f"http://query/llm/v1{path}", key, body, **more)
+
+    return asked
