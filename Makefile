@@ -39,8 +39,8 @@ tools: ## Install what the tests use beside Python, where this machine allows it
 	@sh tests/tools.sh
 
 .PHONY: nightly
-nightly: $(MILLSTREAM) ## Make a thousand requests to each operation from its OpenAPI document, instead of the fifty of `make test`.
-	FUZZ_EXAMPLES=1000 $(BIN)/python -m pytest --timeout 3600 tests/flow/test_openapi_experimentation.py
+nightly: $(MILLSTREAM) ## Make a thousand requests to each operation from its OpenAPI document, instead of the few of `make test`.
+	FUZZ_EXAMPLES=1000 $(BIN)/python -m pytest --timeout 3600 tests/flow/test_openapi_experimentation.py tests/flow/test_openapi_llm.py
 
 .PHONY: bench
 bench: $(MILLSTREAM) ## Measure the speed; JSON=file also writes the figures, NAME="a b" measures some.

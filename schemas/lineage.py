@@ -246,8 +246,7 @@ _RULES = (
 )
 _ANNOTATION_CONFIGS = (
     *(f"{method} {_LLM}/annotation_configs" for method in ("GET", "POST")),
-    f"GET {_LLM}/annotation_configs/{{config_identifier}}",
-    *(f"{method} {_LLM}/annotation_configs/{{config_id}}" for method in ("PUT", "DELETE")),
+    *(f"{method} {_LLM}/annotation_configs/{{config_identifier}}" for method in ("GET", "PUT", "DELETE")),
 )
 _LLM_USERS = (f"GET {_LLM}/user", *(f"{method} {_LLM}/users" for method in ("GET", "POST")), f"DELETE {_LLM}/users/{{user_id}}")
 _DATASET: Final = f"{_LLM}/datasets/{{id}}"

@@ -49,11 +49,15 @@ METRICS = {
         MetricName(
             "millstream_streams_freshness_seconds", "histogram", "streams", "Time from the close of a block in ingest to its storage, by topic.", ("topic",)
         ),
-        MetricName("millstream_streams_refreshes_total", "counter", "streams", "Refreshes of windows, by what is refreshed: experiments, cardinality or cost.", ("windows",)),
-        MetricName("millstream_streams_refresh_seconds", "histogram", "streams", "Time of one refresh, by what is refreshed.", ("windows",)),
         MetricName(
-            "millstream_streams_evaluations_total", "counter", "streams", "Spans judged by rules, by annotator kind and outcome.", ("kind", "outcome")
+            "millstream_streams_refreshes_total",
+            "counter",
+            "streams",
+            "Refreshes of windows, by what is refreshed: experiments, cardinality or cost.",
+            ("windows",),
         ),
+        MetricName("millstream_streams_refresh_seconds", "histogram", "streams", "Time of one refresh, by what is refreshed.", ("windows",)),
+        MetricName("millstream_streams_evaluations_total", "counter", "streams", "Spans judged by rules, by annotator kind and outcome.", ("kind", "outcome")),
         MetricName("millstream_streams_judge_calls_total", "counter", "streams", "Calls of models that judge, by how they ended.", ("outcome",)),
         MetricName("millstream_query_requests_total", "counter", "query", "Requests answered, by surface and status.", ("surface", "status")),
         MetricName("millstream_query_request_seconds", "histogram", "query", "Time to answer, by surface.", ("surface",)),

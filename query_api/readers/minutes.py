@@ -20,7 +20,13 @@ def _minutes(table: str, subject: str, column: str) -> str:
 _EVENTS: Final = _minutes("events", "experiment", "time")
 _TELEMETRY: Final = f"{_minutes('spans', 'service', 'start_time')} UNION ALL {_minutes('metric_points', 'service', 'time')}"
 _EVALUATIONS: Final = _minutes("evaluations", "rule", "time")
-_SOURCES: Final[Mapping[str, str]] = {"assignments": _EVENTS, "significance": _EVENTS, "cardinality": _TELEMETRY, "cost": _TELEMETRY, "evaluation": _EVALUATIONS}
+_SOURCES: Final[Mapping[str, str]] = {
+    "assignments": _EVENTS,
+    "significance": _EVENTS,
+    "cardinality": _TELEMETRY,
+    "cost": _TELEMETRY,
+    "evaluation": _EVALUATIONS,
+}
 _WITH_WINDOWS: Final[Mapping[str, str]] = {
     kind: f"SELECT DISTINCT minute FROM ({source} UNION ALL {_minutes(WINDOWS[kind].name, 'subject', 'window_start')} AND grain != 'all') ORDER BY minute"
     for kind, source in _SOURCES.items()

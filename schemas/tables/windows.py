@@ -28,6 +28,10 @@ WINDOWS_ASSIGNMENTS = _windows("assignments", "Experiment.", "Variant.", "Units,
 WINDOWS_CARDINALITY = _windows("cardinality", "Service.", "Metric, or span attributes.", "Active series, points, distinct values by label and growth, JSON.")
 WINDOWS_COST = _windows("cost", "`dimension=value`.", "Unit of account.", "Quantity, price and amount under the price list named, JSON.")
 WINDOWS_SIGNIFICANCE = _windows("significance", "Experiment.", "`metric/variant`.", "Sample sizes, differences, intervals and p-values, JSON.")
-WINDOWS_EVALUATION = _windows("evaluation", "Evaluation rule.", "`results`, or what a threshold says.", "Count, failures, scores and labels; or the state of a threshold, JSON.")
+WINDOWS_EVALUATION = _windows(
+    "evaluation", "Evaluation rule.", "`results`, or what a threshold says.", "Count, failures, scores and labels; or the state of a threshold, JSON."
+)
 
-WINDOWS = {table.name.removeprefix("windows_"): table for table in (WINDOWS_ASSIGNMENTS, WINDOWS_CARDINALITY, WINDOWS_COST, WINDOWS_SIGNIFICANCE, WINDOWS_EVALUATION)}
+WINDOWS = {
+    table.name.removeprefix("windows_"): table for table in (WINDOWS_ASSIGNMENTS, WINDOWS_CARDINALITY, WINDOWS_COST, WINDOWS_SIGNIFICANCE, WINDOWS_EVALUATION)
+}

@@ -320,7 +320,7 @@ def _understood(condition: str) -> bool:
     return True
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(CONDITIONS.filter(_understood), min_size=3, max_size=3))
 @example(["'1' in mixed", "'Prod' not in metadata['tags']", "mixed == num", "not (mixed < num)", "flag in ['true', '']", "'2' in str(mixed)"])
 def test_sql_and_memory_agree(stored: Stored, conditions: list[str]) -> None:

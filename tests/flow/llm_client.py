@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from schemas.position import Positions, decode, encode, merge
 from tests.flow.stack import LiveStack
 
 SECOND = 1_000_000_000
@@ -26,15 +27,24 @@ class LlmClient:
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self.http = http
-        self.position = ""
-        """Of the newest write; every read waits for it."""
+        self.written: Positions = {}
+        """Of every write; each read waits for them all."""
 
     async def send(self, project: str, *spans: Json, headers: dict[str, str] | None = None) -> None:
         """Spans through the OTLP door."""
         body = {"resourceSpans": [{"resource": {"attributes": []}, "scopeSpans": [{"scope": {"name": "test"}, "spans": list(spans)}]}]}
         answer = await self.http.post("/traces", json=body, headers={"x-project-name": project, **(headers or {})})
         assert answer.status_code == 200 and not answer.json(), answer.text
-        self.position = answer.headers["x-millstream-position"]
+        self.wrote(answer)
+
+    @property
+    def position(self) -> str:
+        """`written` as the header of a read that waits."""
+        return encode(self.written)
+
+    def wrote(self, answer: httpx.Response) -> None:
+        """Let reads wait for what this answer acknowledged."""
+        self.written = merge(self.written, decode(answer.headers.get("x-millstream-position", "")))
 
     async def get(self, path: str, **params: Any) -> httpx.Response:
         """A read that sees everything this client sent."""

@@ -40,7 +40,7 @@ def named(name: str, **fields: Any) -> Span:
 async def sent(llm: LlmClient, project: str, body: bytes) -> ExportTraceServiceResponse:
     answer = await llm.http.post("/traces", content=body, headers={"content-type": "application/x-protobuf", "x-project-name": project})
     assert answer.status_code == 200, answer.text
-    llm.position = answer.headers.get("x-millstream-position", llm.position)
+    llm.wrote(answer)
     return ExportTraceServiceResponse.FromString(answer.content)
 
 

@@ -4,47 +4,23 @@ Every check of schemathesis holds, but one is replaced by a sharper one: a reque
 goes over several fields or over what is stored, never because the document allows what the code does not.
 """
 
-import os
 import uuid
 from typing import Any
 
 import httpx
 import hypothesis
 import pytest
-import schemathesis
 from schemathesis import Case, CheckContext, GenerationMode, Response
-from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from query_api.surfaces.catalogue import SURFACES
 from query_api.surfaces.experimentation.policy import EXPERIMENTATION
-from query_api.surfaces.mount import surface_app
 from schemas.api_keys import hash_secret
+from tests.flow import openapi
 from tests.flow.stack import LiveStack
 from tests.support import eventually_sync
-from tests.unit.query_api.parts import AwayRows, make_parts
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "50"))
-"""Requests for each operation beside those that go through every boundary of its schema once."""
 TENANT, KEY = f"fuzz-{uuid.uuid4().hex[:8]}", f"fuzz-key-{uuid.uuid4().hex}"
-_SHAPE = ("body", "query", "path", "header")
-"""Where the fields stand that the code checks one by one, before any rule over several."""
-
-
-def _document() -> dict[str, Any]:
-    routers = next(routers for policy, routers in SURFACES if policy is EXPERIMENTATION)
-    return surface_app(EXPERIMENTATION, make_parts(AwayRows()), routers).openapi()
-
-
-config = SchemathesisConfig.from_dict(
-    {
-        "generation": {"mode": "all"},
-        "auth": {"openapi": {"api_key": {"bearer": KEY}}},
-        # No request waits for a position of its own invention.
-        "parameters": {"header.X-Millstream-Wait-For": "", "header.X-Millstream-Wait-Timeout": "0"},
-    }
-)
-document = schemathesis.openapi.from_dict(_document(), config=config)
+document = openapi.document(EXPERIMENTATION, KEY)
 
 
 @pytest.fixture(scope="module")
@@ -70,11 +46,11 @@ def fits_the_document(_: CheckContext, response: Response, case: Case[Any]) -> N
     """A request that the document allows is not refused for the shape of a field."""
     if response.status_code == 422 and case.meta is not None and case.meta.generation.mode is GenerationMode.POSITIVE:
         fields = [each["field"] for each in response.json()["error"]["details"].get("fields", [])]
-        wrong = [field for field in fields if field.partition(".")[0] in _SHAPE]
+        wrong = [field for field in fields if field.partition(".")[0] in openapi.SHAPE]
         assert not wrong, f"the document allows what the code refuses: {response.text}"
 
 
 @document.parametrize()
-@hypothesis.settings(max_examples=EXAMPLES, deadline=None, database=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck))
+@hypothesis.settings(max_examples=openapi.examples(50), deadline=None, database=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck))
 def test_the_surface_is_as_documented(address: str, case: Case[Any]) -> None:
     case.call_and_validate(base_url=address, additional_checks=[fits_the_document], excluded_checks=[positive_data_acceptance])

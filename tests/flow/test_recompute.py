@@ -27,7 +27,13 @@ def _events() -> list[dict[str, Any]]:
         arm = "treatment" if number % 2 else "control"
         events.append({"user_id": f"u{number}", "event_type": "exposure", "experiment_id": EXPERIMENT, "variant": arm, "timestamp": when})
         if number % 5 == 0:
-            event = {"user_id": f"u{number}", "event_type": "recomputed_purchase", "experiment_id": EXPERIMENT, "timestamp": when, "metadata": {"value": number / 10}}
+            event = {
+                "user_id": f"u{number}",
+                "event_type": "recomputed_purchase",
+                "experiment_id": EXPERIMENT,
+                "timestamp": when,
+                "metadata": {"value": number / 10},
+            }
             events += [event, {**event, "id": f"again{number}"}]
     return events
 

@@ -116,7 +116,12 @@ def test_agents_read_and_write_what_they_declare() -> None:
     assert found <= declared
     for table in declared - found:
         # Window tables are named by kind, fed tables by their topic, tables with a view by their source, the rest by a constant that names the table alone.
-        assert table.startswith("windows_") or BY_NAME[table].feed or BY_NAME[table].view_source or any(text == table for path in modules("streams") for _, text in texts(path)), table
+        assert (
+            table.startswith("windows_")
+            or BY_NAME[table].feed
+            or BY_NAME[table].view_source
+            or any(text == table for path in modules("streams") for _, text in texts(path))
+        ), table
 
 
 def test_the_computations_have_a_file_each() -> None:
@@ -126,7 +131,9 @@ def test_the_computations_have_a_file_each() -> None:
 
 
 def _has_a_file(program: Program) -> bool:
-    folders = {"ingest": ["ingest"], "streams": ["streams"], "query": ["query_api", "query_api/control", "query_api/domain"], "cli": ["infra/cli"]}[program.service]
+    folders = {"ingest": ["ingest"], "streams": ["streams"], "query": ["query_api", "query_api/control", "query_api/domain"], "cli": ["infra/cli"]}[
+        program.service
+    ]
     return any((ROOT / folder / f"{program.name}.py").exists() for folder in folders)
 
 

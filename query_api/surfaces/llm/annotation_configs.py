@@ -161,24 +161,24 @@ async def config(parts: SharedParts, caller: Reads, config_identifier: Annotated
 
 
 @router.put(
-    "/annotation_configs/{config_id}",
+    "/annotation_configs/{config_identifier}",
     response_model=One,
     operation_id="updateAnnotationConfig",
     summary="Replace an annotation configuration",
     responses=error_responses(LLM, *_CHANGE, "not_found"),
 )
-async def replace(parts: SharedParts, caller: Writes, config_id: ConfigId, body: Config) -> Response:
+async def replace(parts: SharedParts, caller: Writes, config_identifier: ConfigId, body: Config) -> Response:
     """Fields left out take their defaults; name and type may change."""
-    return json_response({"data": config_json(await AnnotationConfigs(parts).replace(caller, config_id, body.model_dump()))})
+    return json_response({"data": config_json(await AnnotationConfigs(parts).replace(caller, config_identifier, body.model_dump()))})
 
 
 @router.delete(
-    "/annotation_configs/{config_id}",
+    "/annotation_configs/{config_identifier}",
     response_model=One,
     operation_id="deleteAnnotationConfig",
     summary="Delete an annotation configuration",
     responses=error_responses(LLM, *_READ, "not_found"),
 )
-async def remove(parts: SharedParts, caller: Writes, config_id: ConfigId) -> Response:
+async def remove(parts: SharedParts, caller: Writes, config_identifier: ConfigId) -> Response:
     """Answers what was deleted. Annotations of its name stay."""
-    return json_response({"data": config_json(await AnnotationConfigs(parts).delete(caller, config_id))})
+    return json_response({"data": config_json(await AnnotationConfigs(parts).delete(caller, config_identifier))})

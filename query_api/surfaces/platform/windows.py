@@ -29,7 +29,9 @@ class Window(BaseModel):
     grain: Literal["1m", "5m", "1h", "1d", "all"]
     window_start: datetime = Field(description="Event time; 1970-01-01 for `all`.")
     window_end: datetime | None = Field(description="First instant after the window; null for `all`.")
-    item: str = Field(description="Of significance `metric/variant`, of assignments the variant, of cardinality the metric, of cost the unit of account, of evaluation `results` or a threshold.")
+    item: str = Field(
+        description="Of significance `metric/variant`, of assignments the variant, of cardinality the metric, of cost the unit of account, of evaluation `results` or a threshold."
+    )
     revision: int = Field(description="Rises whenever the figures change, also through late data.")
     computed_at: datetime
     positions: dict[str, int] = Field(description="Highest offset by `topic:partition` that the figures include.")

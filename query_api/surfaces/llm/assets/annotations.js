@@ -22,18 +22,55 @@ export function annotations(shown, project, of) {
     const target = { [of.field]: of.id };
     const result = { label: label.value || null, score: score.value === "" ? null : Number(score.value), explanation: words.value || null };
     if (name.value.trim() === "note") await call(of.note, { body: { data: { ...target, note: words.value } }, signal });
-    else await call(of.write, { query: { sync: true }, body: { data: [{ ...target, name: name.value.trim(), annotator_kind: "HUMAN", result }] }, signal });
+    else
+      await call(of.write, {
+        query: { sync: true },
+        body: { data: [{ ...target, name: name.value.trim(), annotator_kind: "HUMAN", result }] },
+        signal,
+      });
     form.reset();
     await read(signal);
   };
-  const form = h("form", { class: "annotate", onsubmit: (event) => (event.preventDefault(), shown.attempt(write)) }, name, label, score, words, h("button", {}, "Annotate"));
-  return { element: h("div", {}, items, h("datalist", { id: "names" }, ["note", "correctness", "helpfulness"].map((each) => h("option", { value: each }))), form), read };
+  const form = h(
+    "form",
+    { class: "annotate", onsubmit: (event) => (event.preventDefault(), shown.attempt(write)) },
+    name,
+    label,
+    score,
+    words,
+    h("button", {}, "Annotate"),
+  );
+  return {
+    element: h(
+      "div",
+      {},
+      items,
+      h(
+        "datalist",
+        { id: "names" },
+        ["note", "correctness", "helpfulness"].map((each) => h("option", { value: each })),
+      ),
+      form,
+    ),
+    read,
+  };
 }
 
 /** One annotation. */
 export function one({ name, annotator_kind: by, result, document_position: at, created_at: created }) {
   const { label, score, explanation } = result;
-  const value = [label, score !== null && score !== undefined ? number(score) : null].filter((each) => each !== null && each !== undefined && each !== "").join(" · ");
-  return h("li", {}, chip(name), at === undefined ? "" : ` document ${at}`, " ", h("b", {}, value), " ", h("span", { class: "dim" }, by, " · ", when(created)),
-    explanation && h("p", {}, explanation));
+  const value = [label, score !== null && score !== undefined ? number(score) : null]
+    .filter((each) => each !== null && each !== undefined && each !== "")
+    .join(" · ");
+  return h(
+    "li",
+    {},
+    chip(name),
+    at === undefined ? "" : ` document ${at}`,
+    " ",
+    h("b", {}, value),
+    " ",
+    h("span", { class: "dim" }, by, " · ", when(created)),
+    explanation && h("p", {}, explanation),
+  );
 }

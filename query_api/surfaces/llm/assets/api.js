@@ -78,7 +78,9 @@ export async function all(name, given, pages = 10) {
 
 function reason(text, status) {
   try {
-    return JSON.parse(text).detail.map((fault) => `${fault.loc.slice(1).join(".")}: ${fault.msg}`).join("; ");
+    return JSON.parse(text)
+      .detail.map((fault) => `${fault.loc.slice(1).join(".")}: ${fault.msg}`)
+      .join("; ");
   } catch {
     return text || `the server answered ${status}`;
   }

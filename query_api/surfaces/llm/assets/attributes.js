@@ -14,7 +14,9 @@ export function listed(attributes, prefix, inner) {
 
 /** The members whose names begin so, as entries without the beginning. */
 export const below = (attributes, prefix) =>
-  Object.entries(attributes).filter(([name]) => name.startsWith(`${prefix}.`)).map(([name, value]) => [name.slice(prefix.length + 1), value]);
+  Object.entries(attributes)
+    .filter(([name]) => name.startsWith(`${prefix}.`))
+    .map(([name, value]) => [name.slice(prefix.length + 1), value]);
 
 /** Messages: `{role, name, texts, images, calls, answers}`. */
 export function messages(attributes, prefix) {
@@ -26,7 +28,11 @@ export function messages(attributes, prefix) {
       name: item.name ?? "",
       texts: [item.content, ...contents.map((part) => part.get("text"))].filter((text) => text !== undefined && text !== null && text !== ""),
       images: contents.map((part) => part.get("image.image.url")).filter(Boolean),
-      calls: listed(item, "tool_calls", "tool_call").map((call) => ({ name: call.get("function.name") ?? "", arguments: call.get("function.arguments") ?? "", id: call.get("id") ?? "" })),
+      calls: listed(item, "tool_calls", "tool_call").map((call) => ({
+        name: call.get("function.name") ?? "",
+        arguments: call.get("function.arguments") ?? "",
+        id: call.get("id") ?? "",
+      })),
       answers: item.tool_call_id ?? "",
     };
   });
@@ -55,7 +61,12 @@ export const tokens = ({ attributes }) =>
 /** What a span cost under the prices of its model, `{prompt_tokens: {unit_price, per}}`; null when one that it needs is missing. */
 export function cost({ attributes }, units) {
   const [prompt, cached, completion, reasoning] = TOKENS.map(([, name]) => attributes[name] ?? 0);
-  const used = [["prompt_tokens", prompt - cached], ["cached_tokens", cached], ["completion_tokens", completion - reasoning], ["reasoning_tokens", reasoning]];
+  const used = [
+    ["prompt_tokens", prompt - cached],
+    ["cached_tokens", cached],
+    ["completion_tokens", completion - reasoning],
+    ["reasoning_tokens", reasoning],
+  ];
   let amount = 0;
   for (const [unit, quantity] of used) {
     if (quantity <= 0) continue;

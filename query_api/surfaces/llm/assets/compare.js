@@ -25,19 +25,33 @@ export async function compare(shown, { dataset }) {
   const mine = h("select", { "aria-label": "Experiment" }, options(chosen));
   const other = h("select", { "aria-label": "Baseline" }, options(baseline));
   for (const input of [mine, other]) {
-    input.addEventListener("change", () => (location.hash = place(["datasets", dataset, "compare"], { experimentId: mine.value, baseline: other.value })));
+    input.addEventListener(
+      "change",
+      () => (location.hash = place(["datasets", dataset, "compare"], { experimentId: mine.value, baseline: other.value })),
+    );
   }
   const alone = chosen === baseline;
   const readings = h("section", { class: "readings", hidden: alone });
   const list = table("Examples", ["Input", "Reference", ...(alone ? [] : [baseline.name]), chosen.name, ...(alone ? [] : ["Difference"])]);
   const more = h("button", { type: "button", class: "quiet", hidden: true }, "Show more");
-  await inDataset(shown, dataset, "compare", h("div", { class: "bar" }, h("label", {}, "Experiment ", mine), h("label", {}, "compared with ", other)), readings,
-    h("section", {}, list.element, more));
+  await inDataset(
+    shown,
+    dataset,
+    "compare",
+    h("div", { class: "bar" }, h("label", {}, "Experiment ", mine), h("label", {}, "compared with ", other)),
+    readings,
+    h("section", {}, list.element, more),
+  );
 
   let pages = 1;
   const read = async (signal) => {
     const found = await all("diff", { path: { experiment: chosen.id }, query: { baseline: baseline.id, limit: PAGE }, signal }, pages);
-    fill(list.body, found.data, (item) => item.example_id, (item) => line(item, alone, chosen, baseline));
+    fill(
+      list.body,
+      found.data,
+      (item) => item.example_id,
+      (item) => line(item, alone, chosen, baseline),
+    );
     more.hidden = !found.more;
     if (alone) return;
     const names = new Set(found.data.flatMap((item) => [...item.experiment, ...item.baseline].flatMap((run) => Object.keys(run.evaluations))));
@@ -62,10 +76,29 @@ function reading(compared) {
   const { evaluation, difference, experiment_mean: mean, baseline_mean: base, examples, wins, losses, ties, anytime, fixed, significant } = compared;
   const verdict = significant ? (difference > 0 ? "higher" : "lower") : "not told apart";
   const words = difference === null ? "no example has a score in both" : `${number(base)} to ${number(mean)}, difference ${signed(difference)}`;
-  return h("article", {}, h("h3", {}, evaluation, " ", chip(verdict)), h("p", {}, words),
-    difference !== null && drawn(difference, [["at any time", anytime], ["at the end", fixed]]),
-    h("ul", { class: "dim" }, said("At any time", anytime), said("At the end", fixed),
-      h("li", {}, `${whole(examples.compared)} examples: ${wins} higher, ${losses} lower, ${ties} the same`, examples.changed > 0 && `; ${examples.changed} left out, since they changed`)));
+  return h(
+    "article",
+    {},
+    h("h3", {}, evaluation, " ", chip(verdict)),
+    h("p", {}, words),
+    difference !== null &&
+      drawn(difference, [
+        ["at any time", anytime],
+        ["at the end", fixed],
+      ]),
+    h(
+      "ul",
+      { class: "dim" },
+      said("At any time", anytime),
+      said("At the end", fixed),
+      h(
+        "li",
+        {},
+        `${whole(examples.compared)} examples: ${wins} higher, ${losses} lower, ${ties} the same`,
+        examples.changed > 0 && `; ${examples.changed} left out, since they changed`,
+      ),
+    ),
+  );
 }
 
 function said(title, { interval, p_value: p, meaning }) {
@@ -82,25 +115,56 @@ function drawn(difference, readings) {
   const [low, high] = [Math.min(...ends), Math.max(...ends)];
   const x = (value) => EDGE + ((WIDE - 2 * EDGE) * (value - low)) / (high - low || 1);
   const tall = 26 * known.length + 30;
-  const bars = known.map(([name, { interval: [from, to] }], at) => {
-    const y = 20 + 26 * at;
-    return [svg("line", { x1: x(from), x2: x(to), y1: y, y2: y, class: "interval" }), svg("circle", { cx: x(difference), cy: y, r: 4, class: "point" }),
-      svg("text", { x: x(from), y: y - 6 }, name)];
-  });
-  return svg("svg", { viewBox: `0 0 ${WIDE} ${tall}`, class: "intervals", role: "img", "aria-label": `difference ${signed(difference)} with its intervals` },
-    svg("line", { x1: x(0), x2: x(0), y1: 4, y2: tall - 16, class: "zero" }), svg("text", { x: x(0), y: tall - 4, "text-anchor": "middle" }, "0"), bars);
+  const bars = known.map(
+    (
+      [
+        name,
+        {
+          interval: [from, to],
+        },
+      ],
+      at,
+    ) => {
+      const y = 20 + 26 * at;
+      return [
+        svg("line", { x1: x(from), x2: x(to), y1: y, y2: y, class: "interval" }),
+        svg("circle", { cx: x(difference), cy: y, r: 4, class: "point" }),
+        svg("text", { x: x(from), y: y - 6 }, name),
+      ];
+    },
+  );
+  return svg(
+    "svg",
+    { viewBox: `0 0 ${WIDE} ${tall}`, class: "intervals", role: "img", "aria-label": `difference ${signed(difference)} with its intervals` },
+    svg("line", { x1: x(0), x2: x(0), y1: 4, y2: tall - 16, class: "zero" }),
+    svg("text", { x: x(0), y: tall - 4, "text-anchor": "middle" }, "0"),
+    bars,
+  );
 }
 
 function line(item, alone, chosen, baseline) {
-  const differences = Object.entries(item.differences).map(([name, by]) => h("div", { class: by > 0 ? "good" : by < 0 ? "bad" : "dim" }, `${name} ${signed(by)}`));
-  return row([block(item.input), "text"], [block(item.reference_output), "text"], ...(alone ? [] : [[runs(item.baseline, baseline), "text"]]), [runs(item.experiment, chosen), "text"],
-    ...(alone ? [] : [[differences]]));
+  const differences = Object.entries(item.differences).map(([name, by]) =>
+    h("div", { class: by > 0 ? "good" : by < 0 ? "bad" : "dim" }, `${name} ${signed(by)}`),
+  );
+  return row(
+    [block(item.input), "text"],
+    [block(item.reference_output), "text"],
+    ...(alone ? [] : [[runs(item.baseline, baseline), "text"]]),
+    [runs(item.experiment, chosen), "text"],
+    ...(alone ? [] : [[differences]]),
+  );
 }
 
 function runs(list, { project_name: project }) {
   return list.map(({ output, error, latency_ms: took, trace_id: trace, evaluations }) => {
-    const scores = Object.entries(evaluations).map(([name, { score, label, error: why }]) => chip(`${name} ${[score !== null && number(score), label].filter((each) => each || each === 0).join(" ") || why || ""}`));
-    return h("div", { class: "said" }, error ? h("p", { class: "bad" }, error) : block(output), h("p", { class: "dim" }, duration(took), " ",
-      trace && h("a", { href: place(["projects", project, "traces", trace]) }, "trace"), " ", scores));
+    const scores = Object.entries(evaluations).map(([name, { score, label, error: why }]) =>
+      chip(`${name} ${[score !== null && number(score), label].filter((each) => each || each === 0).join(" ") || why || ""}`),
+    );
+    return h(
+      "div",
+      { class: "said" },
+      error ? h("p", { class: "bad" }, error) : block(output),
+      h("p", { class: "dim" }, duration(took), " ", trace && h("a", { href: place(["projects", project, "traces", trace]) }, "trace"), " ", scores),
+    );
   });
 }

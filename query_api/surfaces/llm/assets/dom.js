@@ -47,4 +47,8 @@ export function table(label, columns, numbers = []) {
 
 /** A row of cells: texts, elements, or `[content, class]`. */
 export const row = (...cells) =>
-  h("tr", {}, cells.map((cell) => (Array.isArray(cell) ? h("td", { class: cell[1] }, cell[0]) : h("td", {}, cell))));
+  h(
+    "tr",
+    {},
+    cells.map((cell) => (Array.isArray(cell) ? h("td", { class: cell[1] }, cell[0]) : h("td", {}, cell))),
+  );

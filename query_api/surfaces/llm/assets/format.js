@@ -51,7 +51,10 @@ export function pretty(value) {
 /** The beginning, on one line. */
 export function brief(value, length = 140) {
   if (value === null || value === undefined) return "";
-  const text = (typeof value === "string" ? value : JSON.stringify(value)).slice(0, 4 * length).replace(/\s+/g, " ").trim();
+  const text = (typeof value === "string" ? value : JSON.stringify(value))
+    .slice(0, 4 * length)
+    .replace(/\s+/g, " ")
+    .trim();
   return text.length > length ? `${text.slice(0, length)}…` : text;
 }
 
@@ -74,7 +77,13 @@ export const chip = (...content) => h("span", { class: "chip" }, ...content);
 
 /** How a span ended, in words and color. */
 export function status(span) {
-  const [word, look] = !span.end_time ? ["running", "warn"] : span.status_code === "ERROR" ? ["error", "bad"] : span.status_code === "OK" ? ["ok", "good"] : ["ended", ""];
+  const [word, look] = !span.end_time
+    ? ["running", "warn"]
+    : span.status_code === "ERROR"
+      ? ["error", "bad"]
+      : span.status_code === "OK"
+        ? ["ok", "good"]
+        : ["ended", ""];
   return h("i", { class: `dot ${look}`, role: "img", "aria-label": word, title: word });
 }
 

@@ -3,7 +3,12 @@
 import { call } from "./api.js";
 import { liveSwitch, tabs } from "./shown.js";
 
-const VIEWS = [["Traces", "traces"], ["Spans", "spans"], ["Sessions", "sessions"], ["Costs", "costs"]];
+const VIEWS = [
+  ["Traces", "traces"],
+  ["Spans", "spans"],
+  ["Sessions", "sessions"],
+  ["Costs", "costs"],
+];
 
 /** The link to a view of the project, by its name. */
 export async function projectLink(shown, id, view) {

@@ -11,7 +11,12 @@ export function prompts(shown) {
   shown.put("Prompts", [], h("section", {}, list.element, empty));
   return shown.follow(10, async (signal) => {
     const { data } = await all("prompts", { query: { limit: 1000 }, signal });
-    fill(list.body, data, (prompt) => prompt.id, ({ id, name, description }) => row(h("a", { href: place(["prompts", id]) }, name), [description ?? "", "dim"]));
+    fill(
+      list.body,
+      data,
+      (prompt) => prompt.id,
+      ({ id, name, description }) => row(h("a", { href: place(["prompts", id]) }, name), [description ?? "", "dim"]),
+    );
     empty.hidden = data.length > 0;
   });
 }
@@ -27,17 +32,42 @@ export async function prompt(shown, { prompt: id }) {
   });
 }
 
-function version(shown, { id, description, model_provider: provider, model_name: model, template, invocation_parameters: parameters, tools, response_format: form }, newest) {
+function version(
+  shown,
+  { id, description, model_provider: provider, model_name: model, template, invocation_parameters: parameters, tools, response_format: form },
+  newest,
+) {
   const tags = h("span");
   shown.attempt(async (signal) => {
     const { data } = await call("promptTags", { path: { version: id }, signal });
     tags.replaceChildren(...data.map((tag) => chip(tag.name)));
   });
   const rest = Object.entries({ "Invocation parameters": parameters[parameters.type], Tools: tools?.tools, "Response format": form?.json_schema });
-  return h("section", {}, h("details", { open: newest }, h("summary", {}, h("code", {}, id), ` ${description ?? ""} `, h("span", { class: "dim" }, `${provider} ${model} `), newest && chip("newest"), tags),
-    template.type === "chat" ? template.messages.map(message) : block(template.template),
-    rest.filter(([, value]) => value && Object.keys(value).length).map(([name, value]) => [h("h3", {}, name), block(value)])));
+  return h(
+    "section",
+    {},
+    h(
+      "details",
+      { open: newest },
+      h(
+        "summary",
+        {},
+        h("code", {}, id),
+        ` ${description ?? ""} `,
+        h("span", { class: "dim" }, `${provider} ${model} `),
+        newest && chip("newest"),
+        tags,
+      ),
+      template.type === "chat" ? template.messages.map(message) : block(template.template),
+      rest.filter(([, value]) => value && Object.keys(value).length).map(([name, value]) => [h("h3", {}, name), block(value)]),
+    ),
+  );
 }
 
 const message = ({ role, content }) =>
-  h("div", { class: `said ${role === "user" ? "user" : ""}` }, h("p", {}, chip(role)), typeof content === "string" ? block(content) : content.map((piece) => block(piece.text ?? piece)));
+  h(
+    "div",
+    { class: `said ${role === "user" ? "user" : ""}` },
+    h("p", {}, chip(role)),
+    typeof content === "string" ? block(content) : content.map((piece) => block(piece.text ?? piece)),
+  );

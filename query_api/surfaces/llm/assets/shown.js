@@ -30,7 +30,10 @@ export class Shown {
     if (this.signal.aborted) return;
     document.title = `${title} · Millstream`;
     const links = trail.map(([text, ...segments]) => [h("a", { href: place(segments) }, text), h("span", { "aria-hidden": "true" }, " / ")]);
-    this.main.replaceChildren(h("div", { class: "trail" }, h("nav", { "aria-label": "Place" }, links), h("h2", { class: "title" }, title)), ...content.filter(Boolean));
+    this.main.replaceChildren(
+      h("div", { class: "trail" }, h("nav", { "aria-label": "Place" }, links), h("h2", { class: "title" }, title)),
+      ...content.filter(Boolean),
+    );
   }
 
   /** Does something once; what goes wrong is shown. */
@@ -74,6 +77,9 @@ export function liveSwitch() {
 
 /** Links to the parts of something; the current one is marked. `parts` are `[name, segment]`. */
 export function tabs(label, base, parts, current) {
-  return h("nav", { class: "tabs", "aria-label": label }, parts.map(([name, last]) =>
-    h("a", { href: place([...base, last]), "aria-current": last === current && "page" }, name)));
+  return h(
+    "nav",
+    { class: "tabs", "aria-label": label },
+    parts.map(([name, last]) => h("a", { href: place([...base, last]), "aria-current": last === current && "page" }, name)),
+  );
 }

@@ -41,10 +41,22 @@ export async function trace(shown, { project, trace: id }) {
     const scale = scaleOf(state.spans);
     const rows = visible(state.rows, closed);
     const chosen = rows.find((each) => each.span.context.span_id === state.chosen) ?? rows[0];
-    const items = rows.map((each) => ({ ...each, span: undefined, ...outline(each.span), shut: closed.has(each.span.context.span_id), chosen: each === chosen,
-      left: scale.left(each.span), width: scale.width(each.span) }));
+    const items = rows.map((each) => ({
+      ...each,
+      span: undefined,
+      ...outline(each.span),
+      shut: closed.has(each.span.context.span_id),
+      chosen: each === chosen,
+      left: scale.left(each.span),
+      width: scale.width(each.span),
+    }));
     const focused = tree.contains(document.activeElement);
-    fill(tree, items, (item) => item.id, (item) => bar(item, rows, { choose, toggle }));
+    fill(
+      tree,
+      items,
+      (item) => item.id,
+      (item) => bar(item, rows, { choose, toggle }),
+    );
     if (focused) tree.querySelector("[aria-selected=true]")?.focus();
     const found = state.spans.find((span) => span.context.span_id === state.chosen) ?? chosen?.span;
     const signature = JSON.stringify(found);
@@ -56,7 +68,10 @@ export async function trace(shown, { project, trace: id }) {
 
   tree.addEventListener("keydown", (event) => {
     const rows = visible(state.rows, closed);
-    const at = Math.max(0, rows.findIndex((each) => each.span.context.span_id === state.chosen));
+    const at = Math.max(
+      0,
+      rows.findIndex((each) => each.span.context.span_id === state.chosen),
+    );
     const to = moved(event.key, rows, at, toggle);
     if (to === null) return;
     event.preventDefault();
@@ -64,8 +79,12 @@ export async function trace(shown, { project, trace: id }) {
   });
 
   let growing = true;
-  shown.put(`Trace ${id.slice(0, 8)}…`, [["Projects", "projects"], await projectLink(shown, project, "traces")], facts,
-    h("div", { class: "trace" }, h("section", { class: "waterfall" }, tree), side));
+  shown.put(
+    `Trace ${id.slice(0, 8)}…`,
+    [["Projects", "projects"], await projectLink(shown, project, "traces")],
+    facts,
+    h("div", { class: "trace" }, h("section", { class: "waterfall" }, tree), side),
+  );
   await shown.follow(3, async (signal) => {
     if (!growing) return;
     const { data, more } = await all("spans", { path: { project }, query: { trace_id: id, limit: PAGE }, signal }, PAGES);
@@ -85,25 +104,62 @@ export async function trace(shown, { project, trace: id }) {
 /** Whether spans may still come or end: one runs, there is no root yet, or the last one ended a moment ago. Very large traces are read once. */
 function mayGrow(spans) {
   const last = Math.max(...spans.map((span) => instant(span.end_time ?? span.start_time)));
-  return spans.length <= READ_AGAIN && (spans.some((span) => !span.end_time) || spans.every((span) => span.parent_id) || Date.now() - last < SETTLED_MS);
+  return (
+    spans.length <= READ_AGAIN && (spans.some((span) => !span.end_time) || spans.every((span) => span.parent_id) || Date.now() - last < SETTLED_MS)
+  );
 }
 
 /** What a row needs of a span: small, because it is compared at every refresh. */
-const outline = (span) => ({ id: span.context.span_id, name: span.name, kind: span.span_kind, code: span.status_code, end: span.end_time, took: latency(span), tokens: tokens(span) });
+const outline = (span) => ({
+  id: span.context.span_id,
+  name: span.name,
+  kind: span.span_kind,
+  code: span.status_code,
+  end: span.end_time,
+  took: latency(span),
+  tokens: tokens(span),
+});
 
 function bar(item, rows, { choose, toggle }) {
   const { id, depth, note, children, shut } = item;
   const mine = () => rows.find((each) => each.span.context.span_id === id);
-  const twist = h("button", { type: "button", class: "twist", tabindex: "-1", "aria-hidden": "true", style: { visibility: children ? "visible" : "hidden" } }, shut ? "▸" : "▾");
+  const twist = h(
+    "button",
+    { type: "button", class: "twist", tabindex: "-1", "aria-hidden": "true", style: { visibility: children ? "visible" : "hidden" } },
+    shut ? "▸" : "▾",
+  );
   twist.addEventListener("click", (event) => (event.stopPropagation(), toggle(mine(), !shut)));
-  const shape = { class: `span-bar ${item.code === "ERROR" ? "failed" : ""} ${item.end ? "" : "running"}`, "data-kind": item.kind, style: { left: `${item.left}%`, width: `${item.width}%` } };
-  const attributes = { role: "treeitem", class: "branch", "aria-level": depth + 1, "aria-selected": String(item.chosen), "aria-expanded": children ? String(!shut) : null,
-    tabindex: item.chosen ? "0" : "-1", onclick: () => choose(mine().span) };
-  return h("div", attributes,
-    h("span", { class: "label", style: { "padding-left": `${Math.min(depth, DEEPEST) * 0.9}rem` } }, twist, status({ end_time: item.end, status_code: item.code }), " ",
-      kind(item.kind), " ", h("span", { class: "span-name", title: item.name }, item.name || "(no name)"), note && h("em", { title: note }, ` ${note}`)),
+  const shape = {
+    class: `span-bar ${item.code === "ERROR" ? "failed" : ""} ${item.end ? "" : "running"}`,
+    "data-kind": item.kind,
+    style: { left: `${item.left}%`, width: `${item.width}%` },
+  };
+  const attributes = {
+    role: "treeitem",
+    class: "branch",
+    "aria-level": depth + 1,
+    "aria-selected": String(item.chosen),
+    "aria-expanded": children ? String(!shut) : null,
+    tabindex: item.chosen ? "0" : "-1",
+    onclick: () => choose(mine().span),
+  };
+  return h(
+    "div",
+    attributes,
+    h(
+      "span",
+      { class: "label", style: { "padding-left": `${Math.min(depth, DEEPEST) * 0.9}rem` } },
+      twist,
+      status({ end_time: item.end, status_code: item.code }),
+      " ",
+      kind(item.kind),
+      " ",
+      h("span", { class: "span-name", title: item.name }, item.name || "(no name)"),
+      note && h("em", { title: note }, ` ${note}`),
+    ),
     h("span", { class: "track" }, h("span", shape)),
-    h("span", { class: "num dim" }, item.end ? duration(item.took) : "running"));
+    h("span", { class: "num dim" }, item.end ? duration(item.took) : "running"),
+  );
 }
 
 /** The rows below no closed one. */
@@ -119,14 +175,23 @@ function visible(rows, closed) {
 function moved(key, rows, at, toggle) {
   const row = rows[at];
   switch (key) {
-    case "ArrowDown": return Math.min(at + 1, rows.length - 1);
-    case "ArrowUp": return Math.max(at - 1, 0);
-    case "Home": return 0;
-    case "End": return rows.length - 1;
-    case "ArrowRight": return toggle(row, false) ? at : row.children ? at + 1 : at;
-    case "ArrowLeft": return toggle(row, true) || row.parent === null ? at : rows.findIndex((each) => each.span.context.span_id === row.parent);
-    case "Enter": case " ": return at;
-    default: return null;
+    case "ArrowDown":
+      return Math.min(at + 1, rows.length - 1);
+    case "ArrowUp":
+      return Math.max(at - 1, 0);
+    case "Home":
+      return 0;
+    case "End":
+      return rows.length - 1;
+    case "ArrowRight":
+      return toggle(row, false) ? at : row.children ? at + 1 : at;
+    case "ArrowLeft":
+      return toggle(row, true) || row.parent === null ? at : rows.findIndex((each) => each.span.context.span_id === row.parent);
+    case "Enter":
+    case " ":
+      return at;
+    default:
+      return null;
   }
 }
 
@@ -151,14 +216,20 @@ function summary({ spans, prices }, more) {
   const first = spans.reduce((a, b) => (instant(a.start_time) < instant(b.start_time) ? a : b));
   const ends = spans.filter((span) => span.end_time).map((span) => instant(span.end_time));
   const used = spans.reduce((sum, span) => sum + (span.span_kind === "LLM" ? tokens(span) : 0), 0);
-  const costly = spans.filter((span) => span.span_kind === "LLM" && tokens(span)).map((span) => ({ price: prices.get(span.attributes["llm.model_name"]), span }));
+  const costly = spans
+    .filter((span) => span.span_kind === "LLM" && tokens(span))
+    .map((span) => ({ price: prices.get(span.attributes["llm.model_name"]), span }));
   const amounts = costly.map(({ price, span }) => cost(span, price?.units));
   const priced = amounts.length > 0 && amounts.every((amount) => amount !== null);
   const texts = [
     `${whole(spans.length)}${more ? " newest" : ""} spans`,
     running ? `${running} running` : duration(Math.max(...ends) - instant(first.start_time)),
     used && `${whole(used)} tokens`,
-    priced && `${money(amounts.reduce((sum, amount) => sum + amount, 0), costly[0].price.currency)} at today's prices`,
+    priced &&
+      `${money(
+        amounts.reduce((sum, amount) => sum + amount, 0),
+        costly[0].price.currency,
+      )} at today's prices`,
   ];
   return [texts.filter(Boolean).join(" · "), " · began ", when(first.start_time)];
 }

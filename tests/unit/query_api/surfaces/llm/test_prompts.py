@@ -221,7 +221,7 @@ async def test_ids_of_other_things_and_of_other_tenants(ask: Ask) -> None:
 
 
 async def test_roles(ask: Ask) -> None:
-    version = await made(ask, key="member")
+    version = await made(ask, key="developer")
     assert (await ask("GET", "/prompts", "viewer")).status_code == 200
     assert is_text(await ask("POST", "/prompts", "viewer", {"prompt": {"name": "x"}, "version": VERSION}), 403)
     assert is_text(await ask("DELETE", "/prompts/poem", "viewer"), 403)
