@@ -96,8 +96,9 @@ def install(app: FastAPI, policy: Policy) -> None:
 
     async def framework(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        if error.status_code == 400 and error.detail == _UNREADABLE:
-            return policy.render_faults([FieldFault(("body",), _why_unreadable(error.__cause__), "json_invalid")])
+        if error.status_code == 422 or error.detail == _UNREADABLE:
+            problem = error.detail if error.status_code == 422 else _why_unreadable(error.__cause__)
+            return policy.render_faults([FieldFault(("body",), problem, "json_invalid")])
         headers = dict(error.headers or {})
         if error.status_code == 405:
             headers["Allow"] = ", ".join(_methods(app, request))

@@ -102,16 +102,17 @@ class Agents:
         self._parts = parts
         self._assigned: set[tuple[str, int]] = set()
         self._sinks: dict[str, Sink] = {}
+        self._lanes: dict[str, Lanes[Any]] = {}
         self._ledger = Ledger(parts.clickhouse, parts.generation, parts.settings.streams, parts.clock)
         self._letters = DeadLetterIndex(parts.clickhouse, parts.settings.streams, parts.clock)
         self._pace = Pace(parts.clock, parts.settings.streams.keeping_up_s)
-        experiments = ExperimentWindows(
+        windows = ExperimentWindows(
             parts.clickhouse, parts.clock, parts.definitions, assignments=self._writer("assignments"), significance=self._writer("significance")
         )
-        together = self._refresher(experiments, ENDING_GRAINS, self._share)
+        self._experiments = self._refresher(windows, ENDING_GRAINS, self._share)
         self._refreshers: dict[str, tuple[Topic, Refresher]] = {
-            "assignments": (EXPERIMENT_MARKS, together),
-            "significance": (EXPERIMENT_MARKS, together),
+            "assignments": (EXPERIMENT_MARKS, self._experiments),
+            "significance": (EXPERIMENT_MARKS, self._experiments),
             "cardinality": (TELEMETRY_MARKS, self._refresher(Cardinality(parts.clickhouse, self._writer("cardinality"), parts.clock))),
             "cost": (TELEMETRY_MARKS, self._refresher(Cost(parts.clickhouse, self._writer("cost"), parts.definitions, parts.clock))),
             "evaluation": (
@@ -147,10 +148,11 @@ class Agents:
         return [*dict.fromkeys(refresher for _, refresher in self._refreshers.values()), self._evaluator]
 
     def _share(self, subject: Subject) -> float:
-        """The share of time for an experiment: more where units are protected, and as long as nothing else needs the engine."""
+        """The share of time for an experiment: more where units are protected, and as long as nothing else needs the engine, including other experiments."""
         settings = self._parts.settings.streams
+        eager = settings.eager_duty / max(1, self._experiments.waiting) if self._pace.keeping_up() else 0.0
         guarded = is_guarded(self._parts.definitions.experiment(subject.tenant, subject.name))
-        return max(settings.refresh_duty, settings.guarded_duty if guarded else 0.0, settings.eager_duty if self._pace.keeping_up() else 0.0)
+        return max(settings.refresh_duty, settings.guarded_duty if guarded else 0.0, eager)
 
     def _rule_share(self, subject: Subject) -> float:
         """The share of time for an evaluation rule: more where somebody waits for an alert, and as long as nothing else needs the engine."""
@@ -179,12 +181,12 @@ class Agents:
 
     def _side_by_side(self, name: str, handle: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
         """The same handler, with a lane for each partition."""
-        lanes: Lanes[Any] | None = None
 
         async def hand_over(event: Any) -> None:
-            nonlocal lanes
+            lanes = self._lanes.get(name)
             if lanes is None:  # the event loop runs only now
-                lanes = Lanes(lambda each: self._contained(name, handle, each), self._parts.settings.streams.insert_width, self._app.add_future)
+                width = self._parts.settings.streams.insert_width
+                lanes = self._lanes[name] = Lanes(lambda each: self._contained(name, handle, each), width, self._app.add_future)
             await lanes.put(event.message.partition, event)
 
         return hand_over
@@ -233,6 +235,8 @@ class Agents:
         self._forget()
 
     def _forget(self) -> None:
+        for lanes in self._lanes.values():
+            lanes.forget()
         for sink in self._sinks.values():
             sink.forget()
         for driven in self._driven():

@@ -22,18 +22,26 @@ class Lanes(Generic[E]):
         self._handle = handle
         self._spawn = spawn
         self._turns = asyncio.Semaphore(width)
-        self._lanes: dict[int, asyncio.Queue[E]] = {}
+        self._lanes: dict[int, asyncio.Queue[tuple[int, E]]] = {}
+        self._epoch = 0
+
+    def forget(self) -> None:
+        """Partitions moved: what waits is left alone, since it comes again. Were one of these handled although one before it was left, the high-water
+        mark would say that both are stored."""
+        self._epoch += 1
 
     async def put(self, partition: int, event: E) -> None:
         """Hand a record to its lane. Blocks while the lane is full."""
+        epoch = self._epoch
         lane = self._lanes.get(partition)
         if lane is None:
             lane = self._lanes[partition] = asyncio.Queue(QUEUED)
             self._spawn(self._follow(lane))
-        await lane.put(event)
+        await lane.put((epoch, event))
 
-    async def _follow(self, lane: "asyncio.Queue[E]") -> None:
+    async def _follow(self, lane: "asyncio.Queue[tuple[int, E]]") -> None:
         while True:
-            event = await lane.get()
+            epoch, event = await lane.get()
             async with self._turns:
-                await self._handle(event)
+                if epoch == self._epoch:
+                    await self._handle(event)

@@ -159,6 +159,7 @@ class Refresher:
         self._batches: dict[Subject, Batch] = {}
         self._refreshed: dict[Subject, _Refreshed] = {}
         self._windows_rest_until = 0.0
+        self._outdated_rest_until = 0.0
         self._rounds: dict[Subject, deque[_Round]] = {}
         self._caught_up: dict[Subject, _Round] = {}
         self._due: dict[_Window, list[Ack]] = {}
@@ -171,6 +172,11 @@ class Refresher:
     def kind(self) -> str:
         """The windows this drives."""
         return self._windows.kind
+
+    @property
+    def waiting(self) -> int:
+        """How many subjects have something to refresh."""
+        return len(self._batches)
 
     def add(self, mark: Mark, release: Callable[[], object]) -> None:
         """Take a mark in; `release` is called once every window it touched is refreshed."""
@@ -210,11 +216,15 @@ class Refresher:
             return 0.0
         if self._caught_up:
             return await self._say_caught_up()
-        if (self._due or self._outdated) and self._windows_rest_until <= now:
-            # What just came is looked at before what was computed once already.
-            await self._window(min(self._due, key=lambda place: (place[1].seconds, place)) if self._due else next(iter(self._outdated)))
+        if self._due and self._windows_rest_until <= now:
+            self._windows_rest_until = await self._window(min(self._due, key=lambda place: (place[1].seconds, place)))
             return 0.0
-        times = [self._rests_until(subject) for subject in self._batches] + ([self._windows_rest_until] if self._due or self._outdated else [])
+        if self._outdated and not self._due and self._outdated_rest_until <= now:
+            # What was computed once already waits for what just came, which never rests because of it.
+            self._outdated_rest_until = await self._window(next(iter(self._outdated)))
+            return 0.0
+        times = [self._rests_until(subject) for subject in self._batches]
+        times += [self._windows_rest_until] if self._due else [self._outdated_rest_until] if self._outdated else []
         # Not for longer than it may take until a share rises.
         return min(max(0.005, min(times) - now), LOOK_AGAIN_S) if times else None
 
@@ -318,21 +328,21 @@ class Refresher:
         )
         self._batches[subject] = merged
 
-    async def _window(self, place: _Window) -> None:
+    async def _window(self, place: _Window) -> float:
+        """Compute one window; until when others like it rest."""
         acks, epoch, arrived = [*self._due.pop(place, ()), *self._outdated.pop(place, ())], self._epoch, self._arrived
         subject, grain, start = place
         took = await self._timed(subject, grain, lambda: self._windows.refresh_window(subject, grain, start))
+        ended = self._clock.monotonic()
         if epoch != self._epoch:
-            return
+            return ended
         if took is None:
-            self._windows_rest_until = self._clock.monotonic() + self._settings.retry_initial_s
             self._due.setdefault(place, []).extend(acks)
-            return
-        # While nothing else wants the engine, nothing has to rest.
-        rest = max(self._settings.refresh_min_s, took * (1 / self._settings.window_duty - 1)) if arrived != self._arrived else 0.0
-        self._windows_rest_until = self._clock.monotonic() + rest
+            return ended + self._settings.retry_initial_s
         for ack in acks:
             ack.done()
+        # While nothing else wants the engine, nothing has to rest.
+        return ended + max(self._settings.refresh_min_s, took * (1 / self._settings.window_duty - 1)) if arrived != self._arrived else ended
 
     async def _timed(self, subject: Subject, grain: Grain, work: Callable[[], Awaitable[None]]) -> float | None:
         """Run one refresh; how long it took, in seconds, None when it failed."""

@@ -16,6 +16,7 @@ import structlog
 from infra.embedded.body_encoding import MAX_BODY_BYTES, decoded
 from infra.embedded.engine import Answer, Engine, Limits, Request
 from infra.embedded.engine_errors import EngineFailure, failure, status_of
+from infra.embedded.form import form_fields
 
 log = structlog.get_logger()
 
@@ -81,6 +82,9 @@ class EngineInterface:
         try:
             user = self._authenticate(query, headers)
             body = decoded(await _body(receive), headers.get("content-encoding", ""))
+            if headers.get("content-type", "").startswith("multipart/form-data"):
+                query |= await form_fields(headers, body)
+                body = b""
             answer = await self._run(user, str(scope["method"]), query, headers, body)
         except EngineFailure as error:
             log.warning("engine_refused", code=error.code, name=error.name, query_id=query_id)

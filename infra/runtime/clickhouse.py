@@ -53,6 +53,8 @@ _POISON = frozenset(
 )
 _LIMITS = frozenset({158, 159, 160, 241, 307, 396})
 _MAX_CONNECTIONS = 64
+_MOST_IN_URL = 5_000
+"""Characters of parameters; longer ones go in a form. Servers refuse URLs beyond 64 KiB to 1 MiB, and quoting makes up to twelve bytes of a character."""
 
 
 class ClickHouseError(Exception):
@@ -153,8 +155,12 @@ class ClickHouse:
 
     async def _post(self, sql: str, params: Mapping[str, Any], settings: Mapping[str, Any], body: bytes | None, timeout: float | None) -> bytes:
         url_params = {**self._base, **{name: _setting(value) for name, value in settings.items()}}
-        url_params.update({f"param_{name}": parameter(value) for name, value in params.items()})
-        data: bytes | aiohttp.Payload = sql.encode()
+        given = {f"param_{name}": parameter(value) for name, value in params.items()}
+        data: bytes | aiohttp.Payload | aiohttp.FormData = sql.encode()
+        if body is not None or sum(map(len, given.values())) <= _MOST_IN_URL:
+            url_params |= given
+        else:
+            data = aiohttp.FormData({"query": sql, **given}, default_to_multipart=True)
         if body is not None:
             url_params["query"] = sql
             data = _whole(body)

@@ -13,8 +13,10 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from infra.runtime.errors import Unavailable
+from infra.runtime.errors import MillstreamError, Unavailable, ValidationFailed
 
+_DATA_EXCEPTION = "22"
+"""Class of SQLSTATE (SQL:2016, part 2, table 38) of values of a wrong form, such as a text with the character NUL on PostgreSQL."""
 BUSY_TIMEOUT_MS = 5_000
 """How long a writer waits for another process's transaction on SQLite."""
 
@@ -61,8 +63,10 @@ async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         raise unavailable(error) from error
 
 
-def unavailable(error: Exception) -> Unavailable:
-    """The error for a database that does not answer."""
+def unavailable(error: Exception) -> MillstreamError:
+    """The error for a database that does not answer, or that knows no such value."""
+    if str(getattr(getattr(error, "orig", None), "sqlstate", None) or "").startswith(_DATA_EXCEPTION):
+        return ValidationFailed("a text or number is none that the control store can hold; leave out the character NUL")
     return Unavailable(f"The control store cannot be used: {type(error).__name__}. Check that it runs and that its disk has room.", retry_after_s=1)
 
 

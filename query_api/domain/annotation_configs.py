@@ -6,7 +6,7 @@ from typing import Any, Final
 from infra.runtime.errors import Conflict, NotFound, ValidationFailed
 from query_api.access import Caller
 from query_api.control.annotation_configs import AnnotationConfig, AnnotationConfigStore
-from query_api.domain.llm_ids import first_in, row_number
+from query_api.domain.llm_ids import first_in, page_of, row_number
 from query_api.parts import Parts
 from query_api.surfaces.policy import Page
 from schemas.annotation import NOTE
@@ -28,8 +28,7 @@ class AnnotationConfigs:
     async def page(self, tenant: str, *, limit: int, cursor: str | None) -> Page:
         """One page, the newest first. Raises ValidationFailed for a bad cursor."""
         found = await self._store.of_tenant(tenant, first_in(cursor, *_TYPES.values()), limit + 1)
-        following = _id(found[limit]) if len(found) > limit else None
-        return Page([config_json(each) for each in found[:limit]], following)
+        return page_of(found, limit, lambda config: _TYPES[config.body["type"]], config_json)
 
     async def get(self, tenant: str, identifier: str) -> AnnotationConfig:
         """The configuration with this GlobalID or name. Raises NotFound."""

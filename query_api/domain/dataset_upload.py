@@ -40,7 +40,7 @@ def from_json(body: bytes, limits: Limits) -> Upload:
     """The upload of a JSON body. Raises ValidationFailed and TooLarge."""
     try:
         sent = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValidationFailed(f"The body is not JSON: {error}.") from error
     if not isinstance(sent, dict):
         raise ValidationFailed("The body must be a JSON object.")

@@ -13,7 +13,7 @@ from query_api.control.datasets import Dataset, DatasetStore, Example, Version
 from query_api.control.llm_experiments import ExperimentStore
 from query_api.control.splits import SplitStore
 from query_api.domain.dataset_upload import Upload
-from query_api.domain.llm_ids import first_in, number_in, unknown
+from query_api.domain.llm_ids import first_in, number_in, page_of, unknown
 from query_api.domain.projects import Projects
 from query_api.parts import Parts
 from query_api.readers.span_traces import SpanTraces
@@ -47,8 +47,7 @@ class Datasets:
     async def page(self, tenant: str, *, name: str | None, limit: int, cursor: str | None) -> Page:
         """One page, the newest dataset first. Raises ValidationFailed for a bad cursor."""
         found = await self._store.page(tenant, name=name, first=first_in(cursor, "Dataset"), limit=limit + 1)
-        following = global_id("Dataset", found[limit].number) if len(found) > limit else None
-        return Page([dataset_json(each) for each in found[:limit]], following)
+        return page_of(found, limit, "Dataset", dataset_json)
 
     async def get(self, tenant: str, identifier: str) -> Dataset:
         """The dataset with this GlobalID. Raises NotFound and ValidationFailed."""
@@ -78,8 +77,7 @@ class Datasets:
         """One page, the newest version first. Raises NotFound and ValidationFailed."""
         dataset = await self.get(tenant, identifier)
         found = await self._store.versions(dataset.number, first=first_in(cursor, "DatasetVersion"), limit=limit + 1)
-        following = global_id("DatasetVersion", found[limit].number) if len(found) > limit else None
-        return Page([version_json(each) for each in found[:limit]], following)
+        return page_of(found, limit, "DatasetVersion", version_json)
 
     async def version(self, dataset: Dataset, identifier: str | None) -> Version:
         """The version with this GlobalID, the newest for None. Raises NotFound and ValidationFailed."""

@@ -13,7 +13,7 @@ from query_api.control.llm_experiments import Experiment, ExperimentStore
 from query_api.domain.dataset_upload import plain
 from query_api.domain.datasets import Datasets, delete_project, example_json
 from query_api.domain.json_text import json_text
-from query_api.domain.llm_ids import first_in, number_in, unknown
+from query_api.domain.llm_ids import first_in, number_in, page_of, unknown
 from query_api.domain.projects import Projects
 from query_api.parts import Parts
 from query_api.surfaces.policy import Page
@@ -56,8 +56,7 @@ class LlmExperiments:
         """One page, the newest experiment first. Raises NotFound and ValidationFailed."""
         found = await self._datasets.get(tenant, dataset)
         stored = await self._store.of_dataset(found.number, first=first_in(cursor, "Experiment"), limit=limit + 1)
-        following = global_id("Experiment", stored[limit].number) if len(stored) > limit else None
-        return Page([experiment_json(each) for each in stored[:limit]], following)
+        return page_of(stored, limit, "Experiment", experiment_json)
 
     async def get(self, tenant: str, identifier: str) -> Experiment:
         """The experiment with this GlobalID. Raises NotFound and ValidationFailed."""

@@ -1,8 +1,10 @@
 """GlobalIDs of rows of the control store, in requests."""
 
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol, TypeVar
 
 from infra.runtime.errors import NotFound, ValidationFailed
+from query_api.surfaces.policy import Page
 from schemas.global_id import IdType, global_id, parse
 
 _LARGEST: Final = 2**63 - 1
@@ -23,6 +25,24 @@ def row_number(text: str, *kinds: IdType) -> int | None:
     """The number that an id of one of these types names; None for anything else, such as a name or a number that no row can have."""
     found = parse(text)
     return found.number if found is not None and found.type in kinds and found.number <= _LARGEST else None
+
+
+class Numbered(Protocol):
+    """What has a row of its own."""
+
+    @property
+    def number(self) -> int: ...
+
+
+Item = TypeVar("Item", bound=Numbered)
+
+
+def page_of(found: Sequence[Item], limit: int, kind: Callable[[Item], IdType] | IdType, shown: Callable[[Item], Any]) -> Page:
+    """The page of what was found with a limit that is one too high; its cursor is the id of the first item of the next page."""
+    if len(found) <= limit:
+        return Page([shown(each) for each in found])
+    following = found[limit]
+    return Page([shown(each) for each in found[:limit]], global_id(kind(following) if callable(kind) else kind, following.number))
 
 
 def unknown(kind: IdType, number: int) -> NotFound:

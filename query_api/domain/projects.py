@@ -3,7 +3,7 @@
 from infra.runtime.errors import Forbidden, NotFound, Unavailable
 from query_api.access import Caller
 from query_api.control.projects import Project, ProjectStore
-from query_api.domain.llm_ids import first_in, row_number
+from query_api.domain.llm_ids import first_in, page_of, row_number
 from query_api.parts import Parts
 from query_api.readers.projects import ProjectReader
 from query_api.surfaces.policy import Page
@@ -26,8 +26,7 @@ class Projects:
         await self._discover(tenant)
         found = [each for each in await self._store.of_tenant(tenant) if of_experiments or not each.of_experiment]
         found = [each for each in found if first is None or each.number <= first]
-        following = global_id("Project", found[limit].number) if len(found) > limit else None
-        return Page([project_json(each) for each in found[:limit]], following)
+        return page_of(found, limit, "Project", project_json)
 
     async def get(self, tenant: str, identifier: str) -> Project:
         """The project with this GlobalID or name. Raises NotFound, and ValidationFailed for the id of something else."""

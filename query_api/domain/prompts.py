@@ -1,17 +1,17 @@
 """Prompts: created, versioned, tagged, described and deleted. What a version holds is stored as it was sent and served unchanged."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from infra.runtime.errors import NotFound, ValidationFailed
 from query_api.access import Caller
 from query_api.control.prompts import NewPrompt, Prompt, PromptStore, Tag, Version
 from query_api.domain.json_values import check_json
-from query_api.domain.llm_ids import first_in, row_number
+from query_api.domain.llm_ids import first_in, page_of, row_number
 from query_api.parts import Parts
 from query_api.surfaces.policy import Page
-from schemas.global_id import IdType, global_id
+from schemas.global_id import global_id
 
 IDENTIFIER_FORM: Final = r"^[a-z0-9]([_a-z0-9-]*[a-z0-9])?$"
 """Names of prompts and of tags."""
@@ -25,7 +25,7 @@ class Prompts:
 
     async def page(self, tenant: str, *, limit: int, cursor: str | None) -> Page:
         """One page, the newest prompt first. Raises ValidationFailed for a bad cursor."""
-        return _page(await self._store.of_tenant(tenant, first_in(cursor, "Prompt"), limit + 1), limit, "Prompt", prompt_json)
+        return page_of(await self._store.of_tenant(tenant, first_in(cursor, "Prompt"), limit + 1), limit, "Prompt", prompt_json)
 
     async def get(self, tenant: str, identifier: str) -> Prompt:
         """Raises NotFound, and ValidationFailed for a text that is neither an id of a prompt nor could be a name."""
@@ -67,7 +67,7 @@ class Prompts:
     async def versions(self, tenant: str, identifier: str, *, limit: int, cursor: str | None) -> Page:
         """One page of a prompt's versions, the newest first. Raises NotFound."""
         first = first_in(cursor, "PromptVersion")
-        return _page(await self._store.versions(await self.get(tenant, identifier), first, limit + 1), limit, "PromptVersion", version_json)
+        return page_of(await self._store.versions(await self.get(tenant, identifier), first, limit + 1), limit, "PromptVersion", version_json)
 
     async def latest(self, tenant: str, identifier: str) -> Version:
         """The newest version of a prompt. Raises NotFound."""
@@ -97,7 +97,7 @@ class Prompts:
         """One page of the tags of a version, the newest first. Raises NotFound."""
         first = first_in(cursor, "PromptVersionTag")
         _, version = await self._version(tenant, version_id)
-        return _page(await self._store.tags(version, first, limit + 1), limit, "PromptVersionTag", tag_json)
+        return page_of(await self._store.tags(version, first, limit + 1), limit, "PromptVersionTag", tag_json)
 
     async def untag(self, caller: Caller, version_id: str, name: str) -> None:
         """Removes a tag of the prompt that the version belongs to. Raises NotFound when the prompt has no such tag."""
@@ -131,20 +131,6 @@ def version_json(version: Version) -> dict[str, Any]:
 def tag_json(tag: Tag) -> dict[str, Any]:
     """A tag as the surface shows it."""
     return {"id": global_id("PromptVersionTag", tag.number), "name": tag.name, "description": tag.description}
-
-
-class _Numbered(Protocol):
-    @property
-    def number(self) -> int: ...
-
-
-Item = TypeVar("Item", bound=_Numbered)
-
-
-def _page(found: Sequence[Item], limit: int, kind: IdType, shown: Callable[[Item], dict[str, Any]]) -> Page:
-    """The page of what was found with a limit that is one too high; its cursor is the id of the first item of the next page."""
-    following = global_id(kind, found[limit].number) if len(found) > limit else None
-    return Page([shown(each) for each in found[:limit]], following)
 
 
 def _could_be_a_name(text: str) -> bool:

@@ -6,10 +6,12 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from infra.runtime.clickhouse import ClickHouse, ClickHouseError
+from infra.runtime.clickhouse import ClickHouse, ClickHouseError, parameter
 from infra.runtime.errors import QueryLimit, Unavailable
 from infra.runtime.settings import ClickHouseSettings
 
+_LONGEST = 131_000
+"""Bytes of one parameter; ClickHouse takes 128 KiB (its setting `http_max_field_value_size`)."""
 _GRACE_S = 2.0
 """How much later than the server the client gives up, so that the server's own reason arrives."""
 
@@ -35,16 +37,23 @@ class ClickHouseRows:
         self._client = ClickHouse(settings.url, settings.reader_user, settings.reader_password.get_secret_value(), settings.database)
 
     async def query(self, sql: str, params: Mapping[str, Any] = {}) -> Sequence[Mapping[str, Any]]:
+        _check_size(params)
         with _explained():
             return await self._client.query(sql, params, timeout=self._timeout_s)
 
     async def table(self, sql: str, params: Mapping[str, Any] = {}) -> pa.Table:
+        _check_size(params)
         with _explained():
             return await self._client.query_arrow(sql, params, timeout=self._timeout_s)
 
     async def close(self) -> None:
         """Closes the connections."""
         await self._client.aclose()
+
+
+def _check_size(params: Mapping[str, Any]) -> None:
+    if any(len(parameter(value).encode()) > _LONGEST for value in params.values()):
+        raise QueryLimit("the request names too much for one read; send fewer or shorter values")
 
 
 @contextmanager

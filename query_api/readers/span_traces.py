@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from query_api.readers.rows import Rows, integer
 from query_api.readers.visible_spans import VisibleSpans
 
-_TRACES: Final = "SELECT span_id, argMax(trace_id, start_time) AS trace_id FROM spans WHERE {where} AND span_id IN {{ids:Array(String)}} GROUP BY span_id"
+_TRACES: Final = "SELECT span_id, argMax(trace_id, start_time) AS trace FROM spans WHERE {where} AND span_id IN {{ids:Array(String)}} GROUP BY span_id"
 _TOKENS: Final = """
 SELECT trace_id, sum(prompt_tokens) AS prompt, sum(completion_tokens) AS completion FROM spans FINAL WHERE {where}
 GROUP BY trace_id HAVING prompt + completion > 0
@@ -36,7 +36,7 @@ class SpanTraces:
         for start in range(0, len(span_ids), _BATCH):
             ids = list(span_ids[start : start + _BATCH])
             rows = await self._rows.query(_TRACES.format(where=conditions.where), {**conditions.params, "ids": ids})
-            found |= {row["span_id"]: row["trace_id"] for row in rows}
+            found |= {row["span_id"]: row["trace"] for row in rows}
         return found
 
     async def tokens(self, tenant: str, project: str) -> Mapping[str, Tokens]:

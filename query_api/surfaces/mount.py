@@ -14,7 +14,7 @@ from infra.runtime.telemetry import quiet
 from query_api.errors import install
 from query_api.metrics import Measured, exposition
 from query_api.parts import Parts
-from query_api.request_body import LimitedBody
+from query_api.request_body import CheckedBody
 from query_api.surfaces.docs_page import docs_page
 from query_api.surfaces.policy import Policy
 from query_api.surfaces.sent_headers import SentHeaders
@@ -47,7 +47,7 @@ def surface_app(policy: Policy, parts: Parts, routers: Sequence[APIRouter]) -> F
         return docs_page(policy.title)
 
     install(app, policy)
-    app.add_middleware(LimitedBody, limit=parts.settings.ingest.max_body_bytes)
+    app.add_middleware(CheckedBody, limit=parts.settings.ingest.max_body_bytes)
     app.add_middleware(Measured, surface=policy.name)
     app.add_middleware(SentHeaders, headers=policy.headers)
     return app

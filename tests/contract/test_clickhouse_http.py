@@ -90,6 +90,13 @@ async def test_parameters_arrive_as_they_were(writer: ClickHouse) -> None:
     assert row == [{"d": "2024-01-02 03:04:05.678901", "u": str(UUID(int=5)), "t": [1, "z"]}]
 
 
+@pytest.mark.parametrize("length", [5_000, 5_001, 120_000])
+async def test_long_parameters_arrive_as_they_were(writer: ClickHouse, length: int) -> None:
+    """However they travel."""
+    values: dict[str, Any] = {"a": ["it's \\ \t\n\r\n--x ünï"] * (length // 20), "s": "é" * (length // 2), "e": ""}
+    assert await writer.query("SELECT {a:Array(String)} AS a, {s:String} AS s, {e:String} AS e", values) == [values]
+
+
 async def test_integers_stay_exact_and_arrow_comes_typed(writer: ClickHouse) -> None:
     assert await writer.query("SELECT 18446744073709551615::UInt64 AS a, -9223372036854775808::Int64 AS b") == [{"a": 2**64 - 1, "b": -(2**63)}]
     result = await writer.query_arrow("SELECT number AS n, toString(number) AS s FROM numbers({k:UInt64})", {"k": 3})

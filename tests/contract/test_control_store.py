@@ -1,7 +1,7 @@
 """One suite for the control store on every database it runs on."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -234,3 +234,16 @@ def test_an_audit_line_hides_secrets() -> None:
     key = Key(tenant="t", id="k", name="k", sha256="a" * 64)
     entry = audited(ACTOR, "key.created", None, key)
     assert entry.after["sha256"] == "(hidden)" and key.sha256 not in repr(entry) and entry.before == {}
+
+
+async def test_what_forbids_a_change_is_looked_at_with_all_others_waiting(store: ControlStore) -> None:
+    """Of ten definitions that may only be alone, written side by side, one is."""
+
+    def alone(others: Sequence[str]) -> None:
+        if others:
+            raise Conflict("there is another one")
+
+    drafts = [Draft("user", "alone", f"u{number}", "{}", 0) for number in range(10)]
+    written = await asyncio.gather(*(store.write([draft], (), alone) for draft in drafts), return_exceptions=True)
+    assert sum(isinstance(each, Conflict) for each in written) == 9 and len(await store.every("user", "alone")) == 1
+    await store.write([Draft("user", "elsewhere", "u1", "{}", 0)], (), alone)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from infra.runtime.clock import SystemClock
-from infra.runtime.errors import Conflict
+from infra.runtime.errors import Conflict, ValidationFailed
 from query_api.control.audit import Actor, AuditFilter
 from query_api.control.projects import ProjectStore
 from query_api.control.store import ControlStore
@@ -39,6 +39,17 @@ async def test_numbers_are_never_given_again(projects: ProjectStore) -> None:
     first = await projects.create("numbers", "a", None, ACTOR)
     await projects.remove(first, ACTOR)
     assert (await projects.create("numbers", "a", None, ACTOR)).number > first.number
+
+
+async def test_a_name_that_cannot_be_stored_is_the_callers_fault(projects: ProjectStore) -> None:
+    """PostgreSQL has no NUL in texts; to SQLite it is a character like any other."""
+    try:
+        found = await projects.by_name("odd", "a\x00b")
+        made = await projects.create("odd", "a\x00b", None, ACTOR)
+    except ValidationFailed as error:
+        assert "NUL" in error.message
+    else:
+        assert found is None and await projects.by_name("odd", "a\x00b") == made
 
 
 async def test_finding_the_same_projects_side_by_side_makes_each_once(projects: ProjectStore) -> None:

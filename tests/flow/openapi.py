@@ -23,9 +23,14 @@ def examples(usually: int) -> int:
     return int(os.environ.get("FUZZ_EXAMPLES", usually))
 
 
+def surface_document(policy: Policy) -> dict[str, Any]:
+    """The document as it is served."""
+    routers = next(routers for each, routers in SURFACES if each is policy)
+    return surface_app(policy, make_parts(AwayRows()), routers).openapi()
+
+
 def document(policy: Policy, key: str, more: Mapping[str, Any] | None = None) -> OpenApiSchema:
     """The document of a surface, with a key for requests made from it and `more` configuration of schemathesis."""
-    routers = next(routers for each, routers in SURFACES if each is policy)
     config = {
         "generation": {"mode": "all"},
         "auth": {"openapi": {"api_key": {"bearer": key}}},
@@ -33,4 +38,4 @@ def document(policy: Policy, key: str, more: Mapping[str, Any] | None = None) ->
         "parameters": {"header.X-Millstream-Wait-For": "", "header.X-Millstream-Wait-Timeout": "0"},
         **(more or {}),
     }
-    return schemathesis.openapi.from_dict(surface_app(policy, make_parts(AwayRows()), routers).openapi(), config=SchemathesisConfig.from_dict(config))
+    return schemathesis.openapi.from_dict(surface_document(policy), config=SchemathesisConfig.from_dict(config))

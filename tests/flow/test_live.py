@@ -160,7 +160,7 @@ async def test_a_read_waits_for_storage_and_for_the_windows(embedded: EmbeddedPa
         assert late.headers["x-millstream-watermark"] == "events:0:0"
         waiting = asyncio.create_task(http.get(path, headers={"X-Millstream-Wait-For": "events:0:1"}))
         await insert(settings, "ledger", [{**block, "offset": 1, "subjects": ["default/waited"]}])
-        stored = await http.get("/llm/v1/projects/none/spans", headers={"X-Millstream-Wait-For": "events:0:1"})
+        stored = await http.get("/llm/v1/projects/default/spans", headers={"X-Millstream-Wait-For": "events:0:1"})
         assert stored.headers["x-millstream-watermark"] == "events:0:1"
         assert not waiting.done()
         progress = {"kind": "significance", "tenant": "default", "subject": "waited", "revision": 1, "positions": {"events:0": 1}, "at": now}

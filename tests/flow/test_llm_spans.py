@@ -31,7 +31,7 @@ async def test_filters(llm: LlmClient, project: str) -> None:
     )
     assert await llm.names(project) == ["root", "call", "root"]
     assert await llm.names(project, limit=1) == ["root", "call", "root"]
-    assert await llm.names(project, trace_id=first.upper()) == ["call", "root"]
+    assert await llm.names(project, trace_id=first.upper()) == ["call", "root"] == await llm.names(project, trace_id=first, limit=1)
     assert await llm.names(project, trace_id=[first, second], name="root") == ["root", "root"]
     assert await llm.names(project, span_id=["b1" * 8, "ff" * 8]) == ["call"]
     assert await llm.names(project, name=["call", "other"]) == ["call"]

@@ -3,6 +3,7 @@
 import asyncio
 
 from streams.lanes import Lanes
+from tests.support import eventually
 
 
 async def test_partitions_side_by_side_each_in_order() -> None:
@@ -32,6 +33,34 @@ async def test_partitions_side_by_side_each_in_order() -> None:
     gates[(0, 1)].set()
     await until(4)
     assert started[3] == (0, 2)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_what_waited_when_partitions_moved_is_left_alone() -> None:
+    """One record is at work, two wait in the lane and a third waits for room; after the move all come again in their order."""
+    handled: list[str] = []
+    gate = asyncio.Event()
+
+    async def handle(event: str) -> None:
+        handled.append(event)
+        await gate.wait()
+
+    tasks: list[asyncio.Future[None]] = []
+    lanes = Lanes(handle, 1, lambda work: tasks.append(asyncio.ensure_future(work)))
+    for event in ("a", "b", "c"):
+        await lanes.put(0, event)
+    await eventually(lambda: handled == ["a"], timeout=5)
+    late = asyncio.create_task(lanes.put(0, "d"))
+    await asyncio.sleep(0)
+    lanes.forget()
+    gate.set()
+    await late
+    for event in ("a", "b", "c", "d", "e"):
+        await lanes.put(0, event)
+    await eventually(lambda: len(handled) == 6, timeout=5)
+    assert handled == ["a", "a", "b", "c", "d", "e"]
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

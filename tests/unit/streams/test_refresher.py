@@ -337,3 +337,19 @@ async def test_a_share_that_rises_ends_a_rest_without_a_new_mark() -> None:
     await until(lambda: len(computation.cumulative) == 2)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_new_data_does_not_rest_because_of_what_a_redefinition_made_out_of_date() -> None:
+    """The window that is out of date is followed by a rest without an end, and the new one is done all the same."""
+    computation = Computation()
+    computation.redefinition = Redefinition(1, (1_000_000, 1_000_001))
+    computation.window_gate.clear()
+    resting = StreamSettings(refresh_min_s=1_000.0, refresh_duty=1.0, window_duty=1.0, retry_initial_s=0.01)
+    released: list[str] = []
+    async with running(computation, (Grain.MINUTE,), resting) as refresher:
+        refresher.add(redefined(E1), lambda: None)
+        await until(lambda: refresher._outdated.keys() == {(E1, Grain.MINUTE, 1_000_001 * 60_000_000)})
+        refresher.add(mark(E2, 7, 10), into(released, "new"))
+        computation.window_gate.set()
+        await until(lambda: released == ["new"])
+    assert computation.windows == [(E1, Grain.MINUTE, 1_000_000 * 60_000_000), (E2, Grain.MINUTE, 600_000_000)]
