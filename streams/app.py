@@ -232,11 +232,12 @@ class Agents:
 
     async def _on_revoked(self, _app: Any, /, *given: Any, **_: Any) -> None:
         self._assigned -= {(tp.topic, tp.partition) for tp in given[0]}
+        # Only here: once partitions are assigned, what waits may be of this assignment already.
+        for lanes in self._lanes.values():
+            lanes.forget()
         self._forget()
 
     def _forget(self) -> None:
-        for lanes in self._lanes.values():
-            lanes.forget()
         for sink in self._sinks.values():
             sink.forget()
         for driven in self._driven():

@@ -43,6 +43,7 @@ async def test_ping_and_headers(server: Server, writer: ClickHouse) -> None:
         ("SELECT 1 SETTINGS no_such_setting = 1", 404, 115),
     ],
 )
+@pytest.mark.usefixtures("writer")
 async def test_refusals_carry_code_and_status(server: Server, statement: str, status: int, code: int) -> None:
     async with httpx.AsyncClient() as http:
         answer = await http.post(server.url, params={"user": server.writer}, content=statement)
@@ -93,7 +94,7 @@ async def test_parameters_arrive_as_they_were(writer: ClickHouse) -> None:
 @pytest.mark.parametrize("length", [5_000, 5_001, 120_000])
 async def test_long_parameters_arrive_as_they_were(writer: ClickHouse, length: int) -> None:
     """However they travel."""
-    values: dict[str, Any] = {"a": ["it's \\ \t\n\r\n--x ünï"] * (length // 20), "s": "é" * (length // 2), "e": ""}
+    values: dict[str, Any] = {"a": ["it's \\ \t\n\r\n--x ünï"] * (length // 40), "s": "é" * (length // 2), "e": ""}
     assert await writer.query("SELECT {a:Array(String)} AS a, {s:String} AS s, {e:String} AS e", values) == [values]
 
 

@@ -14,6 +14,7 @@ import pytest
 from infra.runtime.settings import Settings
 from query_api.surfaces.llm.policy import LLM
 from tests.flow import openapi
+from tests.flow.llm_client import LlmClient, new_trace, now, otlp_span, span_ids
 from tests.flow.llm_operations import BODIES, JSON, OPERATIONS, RUN, Operation, ask_all, client
 from tests.flow.llm_operations import url as url  # a fixture
 from tests.flow.stack import LiveStack
@@ -168,3 +169,20 @@ async def test_broken_forms(url: str) -> None:
             for kind in ("multipart/form-data; boundary=x", "multipart/form-data", "multipart/form-data; boundary=" + "x" * 10_000):
                 answer = await http.post("/v1/datasets/upload?sync=true", content=content, headers={"content-type": kind})
                 assert answer.status_code == 422, f"{name}: {answer.status_code} {answer.text[:200]}"
+
+
+async def test_the_longest_page_of_spans_that_share_no_trace(url: str) -> None:
+    """Nothing that a read names, however much, is too long on its way to the table; also where traces were deleted."""
+    project, count = f"long-{RUN}", 1_200
+    async with client(url, "mine") as http:
+        llm = LlmClient(http)
+        http.base_url = http.base_url.join("/v1")
+        start = now()
+        spans = [otlp_span(new_trace(), "s", start=start + number) for number in range(count)]
+        await llm.send(project, *spans)
+        found = await llm.listed(f"/projects/{project}/spans", limit=1_000)
+        assert len(set(span_ids(found))) == count
+        assert (await http.delete(f"/traces/{spans[0]['traceId']}")).status_code == 204
+        upload = {"name": project, "inputs": [{"q": 1}] * count, "span_ids": [each["spanId"] for each in spans]}
+        answer = await http.post("/datasets/upload", params={"sync": "true"}, json=upload)
+        assert answer.status_code == 200 and answer.json()["data"]["num_created_examples"] == count, answer.text
