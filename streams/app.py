@@ -12,6 +12,7 @@ from typing import Any
 
 import faust
 import structlog
+from faust.types import TP
 
 from infra.runtime.clickhouse import ClickHouse
 from infra.runtime.clock import Clock
@@ -219,10 +220,17 @@ class Agents:
         p = self._parts
         recent: list[str] = await recent_outcomes(p.clickhouse, topic, 200)
         dead = DeadLetters(topic, p.producer, p.settings.streams, reversed(recent))
-        return Sink(BY_NAME[topic], FED[topic], MARKS.get(topic), p.clickhouse, p.producer, self._ledger, dead, p.settings, p.clock, self._pace, self._owned)
+        return Sink(
+            BY_NAME[topic], FED[topic], MARKS.get(topic), p.clickhouse, p.producer, self._ledger, dead, p.settings, p.clock, self._pace, self._owned,
+            self._earliest,
+        )  # fmt: skip
 
     def _owned(self, topic: str, partition: int) -> bool:
         return (topic, partition) in self._assigned
+
+    async def _earliest(self, topic: str, partition: int) -> int:
+        place = TP(topic, partition)
+        return int((await self._app.consumer.earliest_offsets(place))[place])
 
     async def _on_assigned(self, _app: Any, /, *given: Any, **_: Any) -> None:
         assigned = given[0]

@@ -55,6 +55,10 @@ class Revoked(Exception):
     """The partition went to another worker; the record is its business now."""
 
 
+class OffsetGap(Exception):
+    """Kafka holds records between the last one that was brought to its end and this one."""
+
+
 class Sink:
     """Stores the blocks of one raw topic.
 
@@ -68,8 +72,9 @@ class Sink:
 
     def __init__(
         self, topic: Topic, table: Table, marks: Topic | None, clickhouse: ClickHouse, producer: Producer, ledger: Ledger, dead: DeadLetters,
-        settings: Settings, clock: Clock, pace: Pace, owned: Callable[[str, int], bool],
+        settings: Settings, clock: Clock, pace: Pace, owned: Callable[[str, int], bool], earliest: Callable[[str, int], Awaitable[int]],
     ) -> None:  # fmt: skip
+        """`owned` says whether a partition is this worker's, `earliest` the first offset that Kafka still holds of one."""
         if table.feed is None:
             raise ValueError(f"{table.name} has no feed")
         self._feed = table.feed
@@ -84,6 +89,7 @@ class Sink:
         self._clock = clock
         self._pace = pace
         self._owned = owned
+        self._earliest = earliest
         self._high: dict[int, int] = {}
 
     def forget(self) -> None:
@@ -94,7 +100,7 @@ class Sink:
         """Bring one record to its end: stored, skipped because it was before, or buried. `release` is called when its offset may be committed.
 
         Blocks as long as ClickHouse or Kafka are away, but not for the ledger, which is written for several blocks at once. Raises
-        Revoked when the partition is no longer this worker's.
+        Revoked when the partition is no longer this worker's, and OffsetGap rather than pass the high-water mark over records that never came.
         """
         high = self._high.get(record.partition)
         if high is None:
@@ -104,6 +110,8 @@ class Sink:
             metrics.BLOCKS.labels(self._topic.name, "skipped").inc()
             release()
             return
+        if record.offset > high + 1:
+            await self._excuse(record, high)
         try:
             block = Block.from_record(record.topic, record.headers, record.value)
         except MalformedBlock as error:
@@ -122,6 +130,16 @@ class Sink:
         metrics.BLOCKS.labels(self._topic.name, "stored").inc()
         metrics.ROWS.labels(self._topic.name).inc(block.rows)
         metrics.FRESHNESS.labels(self._topic.name).observe(max(0.0, (self._clock.now_us() - block.born_us) / 1e6))
+
+    async def _excuse(self, record: Record, high: int) -> None:
+        """Go on behind a gap of records that Kafka dropped by age or size before they were read. Raises OffsetGap for any other."""
+        earliest = await self._persist(record, lambda: self._earliest(record.topic, record.partition))
+        if earliest < record.offset:
+            raise OffsetGap(
+                f"{record.topic}/{record.partition}: offset {record.offset} came after {high}, and Kafka holds what lies between from {earliest} on"
+            )
+        _log.error("Kafka dropped records before they were stored", topic=record.topic, partition=record.partition, lost=record.offset - high - 1)
+        metrics.LOST.labels(self._topic.name).inc(record.offset - high - 1)
 
     async def _insert(self, record: Record, block: Block) -> str:
         """Insert until acknowledged; the reason when the block is malformed instead."""

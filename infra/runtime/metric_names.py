@@ -45,6 +45,13 @@ METRICS = {
         MetricName("millstream_streams_blocks_total", "counter", "streams", "Blocks that left a raw topic, by topic and outcome.", ("topic", "outcome")),
         MetricName("millstream_streams_rows_total", "counter", "streams", "Rows acknowledged by ClickHouse, by topic.", ("topic",)),
         MetricName("millstream_streams_insert_seconds", "histogram", "streams", "Time of one INSERT, by topic.", ("topic",)),
+        MetricName(
+            "millstream_streams_lost_blocks_total",
+            "counter",
+            "streams",
+            "Blocks that Kafka dropped by age or size before they were stored, by topic.",
+            ("topic",),
+        ),
         MetricName("millstream_streams_insert_retries_total", "counter", "streams", "INSERTs that had to be repeated, by topic.", ("topic",)),
         MetricName(
             "millstream_streams_freshness_seconds", "histogram", "streams", "Time from the close of a block in ingest to its storage, by topic.", ("topic",)

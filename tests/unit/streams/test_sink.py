@@ -17,7 +17,7 @@ from schemas.topics import DEAD_LETTERS, EVENTS, EXPERIMENT_MARKS, LOGS, Topic
 from streams.dead_letters import DeadLetters
 from streams.ledger import Ledger
 from streams.pace import Pace
-from streams.sink import INSERT_SETTINGS, Revoked, Sink
+from streams.sink import INSERT_SETTINGS, OffsetGap, Revoked, Sink
 from tests.support import eventually
 from tests.unit.streams.fakes import ScriptedClickHouse, ScriptedProducer
 
@@ -52,6 +52,8 @@ class Bench:
         self.steps: list[str] = []
         self.high = high
         self.owned = True
+        self.earliest = 7
+        """First offset that Kafka holds."""
         self.clickhouse = ScriptedClickHouse(self.steps, lambda _sql, _params: [{"high": self.high, "n": int(self.high >= 0)}])
         self.producer = ScriptedProducer(self.steps)
         clickhouse: Any = self.clickhouse
@@ -60,7 +62,10 @@ class Bench:
         self.ledger = Ledger(clickhouse, "gen", SETTINGS.streams, clock)
         dead = DeadLetters(topic.name, producer, SETTINGS.streams)
         pace, owned = Pace(clock, 1.0), lambda _topic, _partition: self.owned
-        self.sink = Sink(topic, FED[topic.name], marks, clickhouse, producer, self.ledger, dead, SETTINGS, clock, pace, owned)
+        self.sink = Sink(topic, FED[topic.name], marks, clickhouse, producer, self.ledger, dead, SETTINGS, clock, pace, owned, self._earliest)
+
+    async def _earliest(self, _topic: str, _partition: int) -> int:
+        return self.earliest
 
     async def store(self, given: Record) -> None:
         await self.sink.store(given, lambda: self.steps.append(f"release {given.offset}"))
@@ -123,6 +128,25 @@ async def test_what_the_ledger_knows_is_skipped_and_asked_for_once() -> None:
     bench.sink.forget()
     await bench.store_all(record(12))
     assert bench.steps[-1] == "release 12" and len(bench.clickhouse.queries) == 2
+
+
+@pytest.mark.parametrize("high", [4, -1])
+async def test_a_record_that_came_before_its_turn_is_not_stored(high: int) -> None:
+    bench = Bench(high)
+    bench.earliest = 0
+    with pytest.raises(OffsetGap, match="offset 6"):
+        await bench.store(record(6))
+    assert bench.steps == [] and not bench.clickhouse.inserts, "or the mark would say that those before it are stored"
+    await bench.store_all(*(record(offset, f"b{offset}") for offset in range(high + 1, 8)))
+    assert bench.steps[-1] == "release 7"
+    with pytest.raises(OffsetGap):
+        await bench.store(record(9))
+
+
+async def test_records_that_kafka_dropped_are_passed() -> None:
+    bench = Bench(high=4)
+    await bench.store_all(record(7), record(8, "next"))
+    assert [row["offset"] for row in bench.clickhouse.rows("ledger")] == [7, 8] and bench.steps[-2:] == ["release 7", "release 8"]
 
 
 async def test_the_ledger_takes_several_blocks_at_once_in_their_order() -> None:
