@@ -109,6 +109,18 @@ def flat(attributes: Mapping[str, Value]) -> dict[str, Any]:
     return {name: plain for name, value in attributes.items() for name, plain in _leaves(name, value)}
 
 
+def jsonable(value: Value) -> Any:
+    """A value with its bytes as base64."""
+    match value:
+        case bytes():
+            return b64encode(value).decode()
+        case list():
+            return [jsonable(item) for item in value]
+        case dict():
+            return {key: jsonable(item) for key, item in value.items()}
+    return value
+
+
 def _leaves(name: str, value: Value) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict) and value:
         for key, item in value.items():
@@ -117,18 +129,7 @@ def _leaves(name: str, value: Value) -> Iterator[tuple[str, Any]]:
         for number, item in enumerate(value):
             yield from _leaves(f"{name}.{number}", item)
     else:
-        yield name, _plain(value)
-
-
-def _plain(value: Value) -> Any:
-    match value:
-        case bytes():
-            return b64encode(value).decode()
-        case list():
-            return [_plain(item) for item in value]
-        case dict():
-            return {key: _plain(item) for key, item in value.items()}
-    return value
+        yield name, jsonable(value)
 
 
 def _read(found: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

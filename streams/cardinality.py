@@ -1,8 +1,7 @@
 """Cardinality: distinct series and label values of a service, by window, with growth and what causes it.
 
 A refresh counts the touched minutes again from the distinct rows and hands the counts up: 5m from 1m, 1h from 5m, 1d from
-1h, all from 1d. So it costs what changed. All grains are brought up to date by `refresh`, in that order; there is
-nothing left for `refresh_window`, and the refresher is told so with `grains=()`.
+1h, all from 1d. So it costs what changed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,30 +9,30 @@ from typing import Any
 
 from infra.runtime.clickhouse import ClickHouse
 from infra.runtime.clock import Clock
-from schemas import cardinality, position
+from schemas import cardinality
 from schemas.cardinality import Count
 from schemas.cost import FINER, whole_minutes
 from schemas.windows import MICROSECONDS, MINUTE_US, Grain, windows_touched
 from streams.publish_windows import WindowWriter
 from streams.readers import cardinality as reader
-from streams.refresher import Batch, Redefinition, Subject
+from streams.refresher import Batch, Subject
+from streams.whole_refresh import WholeRefresh
 
 CHUNK = 60
 """Minutes counted by one statement."""
 
 
-class Cardinality:
+class Cardinality(WholeRefresh):
     """Windows of cardinality; a subject is a service."""
 
     kind = "cardinality"
 
     def __init__(self, clickhouse: ClickHouse, writer: WindowWriter, clock: Clock, *, timeout: float = 60.0) -> None:
         """`timeout` in seconds bounds each statement."""
+        super().__init__(writer)
         self._clickhouse = clickhouse
-        self._writer = writer
         self._clock = clock
         self._timeout = timeout
-        self._positions: dict[Subject, dict[str, int]] = {}
         self._computed = 0
 
     async def refresh(self, subject: Subject, batch: Batch) -> None:
@@ -42,29 +41,7 @@ class Cardinality:
         minutes = whole_minutes(batch.minutes)
         for first in range(0, len(minutes), CHUNK):
             await self._chunk(subject, minutes[first : first + CHUNK], batch.redefined, positions)
-        await self._writer.watermark(subject.tenant, subject.name, positions)
-        self._positions[subject] = positions
-
-    async def refresh_window(self, subject: Subject, grain: Grain, start_us: int) -> None:
-        """Nothing: `refresh` has done it."""
-
-    async def redefined(self, subject: Subject) -> Redefinition | None:
-        """Nothing is left to compute anew: `refresh` does it all."""
-        return None
-
-    async def caught_up(self, subject: Subject, positions: position.Positions, redefinition: int) -> None:
-        """Nothing is left to say: the watermark of `refresh` holds for every window."""
-
-    def forget(self) -> None:
-        """Drop everything cached: subjects may have gone to another worker."""
-        self._positions.clear()
-        self._writer.forget()
-
-    async def _merged(self, subject: Subject, batch: Batch) -> dict[str, int]:
-        known = self._positions.get(subject)
-        if known is None:
-            known = (await self._writer.reached(subject.tenant, subject.name)).positions
-        return position.merge(known, batch.positions)
+        await self._reached(subject, positions)
 
     async def _chunk(self, subject: Subject, minutes: Sequence[int], redefined: bool, positions: Mapping[str, int]) -> None:
         # A clock that was set back must not make a new count older than the one it replaces.

@@ -2,8 +2,7 @@
 
 Marks name a service. A refresh adds up the touched minutes of that service again from the distinct rows, hands the sums up
 (5m from 1m, 1h from 5m, 1d from 1h, all from 1d) for the subjects in those minutes only, and prices the windows of those
-subjects. So it costs what changed. All grains are brought up to date by `refresh`, in that order; there is nothing left
-for `refresh_window`, and the refresher is told so with `grains=()`.
+subjects. So it costs what changed.
 """
 
 import asyncio
@@ -11,14 +10,14 @@ from collections.abc import Mapping, Sequence
 
 from infra.runtime.clickhouse import ClickHouse
 from infra.runtime.clock import Clock
-from schemas import position
 from schemas.cost import FINER, TRACE, Piece, Usage, figures, pieces, whole_minutes
 from schemas.definitions import Definitions, PriceList, to_us
 from schemas.windows import MINUTE_US, Grain, window_end, window_start, windows_touched
 from streams.publish_windows import Items, WindowWriter
 from streams.readers import cost as reader
 from streams.readers.cost import Touched
-from streams.refresher import Batch, Redefinition, Subject
+from streams.refresher import Batch, Subject
+from streams.whole_refresh import WholeRefresh
 
 CHUNK = 60
 """Minutes added up by one statement."""
@@ -26,19 +25,18 @@ PAGE = 20_000
 """Subjects priced at once when a whole range is priced again."""
 
 
-class Cost:
+class Cost(WholeRefresh):
     """Windows of cost; marks come per service, windows are per `dimension=value`."""
 
     kind = "cost"
 
     def __init__(self, clickhouse: ClickHouse, writer: WindowWriter, definitions: Definitions, clock: Clock, *, timeout: float = 60.0) -> None:
         """`timeout` in seconds bounds each statement."""
+        super().__init__(writer)
         self._clickhouse = clickhouse
-        self._writer = writer
         self._definitions = definitions
         self._clock = clock
         self._timeout = timeout
-        self._positions: dict[Subject, dict[str, int]] = {}
         self._priced: dict[str, tuple[PriceList, ...]] = {}
         self._computed = 0
         # Windows span services, so two refreshes may meet in one window; a revision has one author at a time.
@@ -50,34 +48,19 @@ class Cost:
         A batch without minutes that says something was redefined prices again what the change of price lists governs.
         Raises ClickHouseError; repeating is safe.
         """
-        known = self._positions.get(subject)
-        if known is None:
-            known = (await self._writer.reached(subject.tenant, subject.name)).positions
-        positions = position.merge(known, batch.positions)
+        positions = await self._merged(subject, batch)
         if batch.redefined and not batch.minutes:
             await self._follow_prices(subject.tenant)
         minutes = whole_minutes(batch.minutes)
         for first in range(0, len(minutes), CHUNK):
             async with self._writing:
                 await self._chunk(subject, minutes[first : first + CHUNK], positions)
-        await self._writer.watermark(subject.tenant, subject.name, positions)
-        self._positions[subject] = positions
-
-    async def refresh_window(self, subject: Subject, grain: Grain, start_us: int) -> None:
-        """Nothing: `refresh` has done it."""
-
-    async def redefined(self, subject: Subject) -> Redefinition | None:
-        """Nothing is left to compute anew: `refresh` does it all."""
-        return None
-
-    async def caught_up(self, subject: Subject, positions: position.Positions, redefinition: int) -> None:
-        """Nothing is left to say: the watermark of `refresh` holds for every window."""
+        await self._reached(subject, positions)
 
     def forget(self) -> None:
         """Drop everything cached: subjects may have gone to another worker."""
-        self._positions.clear()
+        super().forget()
         self._priced.clear()
-        self._writer.forget()
 
     async def reprice(self, tenant: str, from_us: int, until_us: int | None) -> None:
         """Price all windows again that overlap [from_us, until_us), None meaning for ever, from the usage that is kept, not from rows.

@@ -2,7 +2,7 @@
 
 Marks name a rule. A refresh adds up the touched minutes again from the distinct evaluations, and longer windows from the shorter ones within
 them (5m from 1m, 1h from 5m, 1d from 1h, all from 1d), so it costs what changed. The cumulative window also holds the state of each
-threshold, over the last minutes as they are at that moment. All grains are brought up to date by `refresh`; the refresher is told so with `grains=()`.
+threshold, over the last minutes as they are at that moment.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,54 +16,35 @@ from schemas.evaluation_tally import RESULTS, Tally, judged, total
 from schemas.windows import MICROSECONDS, MINUTE_US, Grain, window_start, windows_touched
 from streams.publish_windows import WindowWriter
 from streams.readers import evaluation as reader
-from streams.refresher import Batch, Redefinition, Subject
+from streams.refresher import Batch, Subject
+from streams.whole_refresh import WholeRefresh
 
 CHUNK = 60
 """Minutes added up by one statement."""
 LONGER = (Grain.FIVE_MINUTES, Grain.HOUR, Grain.DAY)
 
 
-class Evaluation:
-    """Windows of evaluation, by rule."""
+class Evaluation(WholeRefresh):
+    """Windows of evaluation, by rule. A changed rule leaves what they count as it is: evaluations say what was judged when it was."""
 
     kind = "evaluation"
 
     def __init__(self, clickhouse: ClickHouse, writer: WindowWriter, definitions: Definitions, clock: Clock, *, timeout: float = 60.0) -> None:
         """`timeout` in seconds bounds each statement."""
+        super().__init__(writer)
         self._clickhouse = clickhouse
-        self._writer = writer
         self._definitions = definitions
         self._clock = clock
         self._timeout = timeout
-        self._positions: dict[Subject, position.Positions] = {}
 
     async def refresh(self, subject: Subject, batch: Batch) -> None:
         """Bring every window the batch touched up to date, publish what changed, then say how far. Raises ClickHouseError; repeating is safe."""
-        known = self._positions.get(subject)
-        if known is None:
-            known = (await self._writer.reached(subject.tenant, subject.name)).positions
-        positions = position.merge(known, batch.positions)
+        positions = await self._merged(subject, batch)
         minutes = whole_minutes(batch.minutes)
         for first in range(0, len(minutes), CHUNK):
             await self._chunk(subject, minutes[first : first + CHUNK], positions)
         await self._cumulative(subject, positions)
-        await self._writer.watermark(subject.tenant, subject.name, positions)
-        self._positions[subject] = positions
-
-    async def refresh_window(self, subject: Subject, grain: Grain, start_us: int) -> None:
-        """Nothing: `refresh` has done it."""
-
-    async def redefined(self, subject: Subject) -> Redefinition | None:
-        """Nothing: evaluations say what was judged when it was, and thresholds are looked at by every refresh."""
-        return None
-
-    async def caught_up(self, subject: Subject, positions: position.Positions, redefinition: int) -> None:
-        """Nothing is left to say: the watermark of `refresh` holds for every window."""
-
-    def forget(self) -> None:
-        """Drop everything cached: subjects may have gone to another worker."""
-        self._positions.clear()
-        self._writer.forget()
+        await self._reached(subject, positions)
 
     async def _chunk(self, subject: Subject, starts: Sequence[int], positions: position.Positions) -> None:
         tenant, rule = subject.tenant, subject.name

@@ -1,4 +1,4 @@
-"""What tests of running parts share: waiting for conditions, free ports, and the embedded stores."""
+"""What tests of running parts share: waiting for conditions, free ports, ending children, and the embedded stores."""
 
 import asyncio
 import atexit
@@ -75,6 +75,17 @@ def eventually_sync(check: Callable[[], T], timeout: float = 30.0, interval: flo
         if time.monotonic() > deadline:
             raise last
         time.sleep(interval)
+
+
+def end_by_stdin(process: subprocess.Popen[str]) -> None:
+    """End a process that goes on while its stdin, a pipe, is open; it is killed when it does not end in time."""
+    assert process.stdin is not None
+    process.stdin.close()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 class EmbeddedParts:

@@ -1,7 +1,8 @@
 """The runs of experiments and the evaluations of runs."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from sqlalchemy import Select, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -13,7 +14,8 @@ from query_api.control.upsert import inserting
 from schemas.global_id import global_id
 
 
-class NewRun(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class NewRun:
     """What a task gave for an example."""
 
     example: int
@@ -26,18 +28,12 @@ class NewRun(NamedTuple):
     end_us: int
 
 
-class Run(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Run(NewRun):
     """A stored run."""
 
     number: int
     experiment: int
-    example: int
-    repetition: int
-    output: str
-    error: str | None
-    trace_id: str | None
-    start_us: int
-    end_us: int
 
     @property
     def latency_ms(self) -> float:
@@ -45,7 +41,8 @@ class Run(NamedTuple):
         return (self.end_us - self.start_us) / 1_000
 
 
-class NewEvaluation(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class NewEvaluation:
     """How an evaluator judged a run: a label, score or explanation, or the error with which it failed."""
 
     name: str
@@ -61,25 +58,16 @@ class NewEvaluation(NamedTuple):
     end_us: int
 
 
-class Evaluation(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Evaluation(NewEvaluation):
     """A stored evaluation."""
 
     number: int
     run: int
-    name: str
-    annotator_kind: str
-    label: str | None
-    score: float | None
-    explanation: str | None
-    error: str | None
-    meta: str
-    trace_id: str | None
-    start_us: int
-    end_us: int
 
 
-_RUN = [LlmRunRow.__table__.c[name] for name in Run._fields]
-_EVALUATION = [LlmEvaluationRow.__table__.c[name] for name in Evaluation._fields]
+_RUN = [LlmRunRow.__table__.c[each.name] for each in fields(Run)]
+_EVALUATION = [LlmEvaluationRow.__table__.c[each.name] for each in fields(Evaluation)]
 
 
 class RunStore:
@@ -95,7 +83,7 @@ class RunStore:
         """
         async with changing(self._engine) as connection:
             await _covers(connection, experiment, run.example)
-            values = run._asdict()
+            values = asdict(run)
             statement = inserting(connection, LlmRunRow).values(experiment=experiment, **values)
             number = await connection.scalar(
                 statement.on_conflict_do_update(
@@ -123,7 +111,7 @@ class RunStore:
         async with changing(self._engine) as connection:
             if await connection.scalar(known.where(LlmRunRow.number == run, LlmExperimentRow.tenant == tenant)) is None:
                 raise NotFound(f"ExperimentRun with ID {global_id('ExperimentRun', run)} does not exist")
-            values = evaluation._asdict()
+            values = asdict(evaluation)
             statement = inserting(connection, LlmEvaluationRow).values(run=run, **values)
             number = await connection.scalar(statement.on_conflict_do_update(index_elements=["run", "name"], set_=values).returning(LlmEvaluationRow.number))
         return int(number)

@@ -47,10 +47,11 @@ class ProjectStore:
             await add_entries(connection, [AuditEntry(tenant, actor, "project.created", "project", name, {}, {"description": description})], now)
             return Project(int(added.scalar_one()), **values)
 
-    async def ensure(self, tenant: str, names: Sequence[str]) -> None:
-        """Gives those of the names a project that have none, in this order: projects that spans made."""
-        if set(names) <= {project.name for project in await self.of_tenant(tenant)}:
-            return
+    async def ensure(self, tenant: str, names: Sequence[str]) -> Sequence[Project]:
+        """Gives those of the names a project that have none, in this order: projects that spans made. All of the tenant's then, the newest first."""
+        found = await self.of_tenant(tenant)
+        if set(names) <= {project.name for project in found}:
+            return found
         now = self._clock.now_us()
         async with changing(self._engine) as connection:
             known = set((await connection.execute(select(ProjectRow.name).where(ProjectRow.tenant == tenant))).scalars())
@@ -62,6 +63,7 @@ class ProjectStore:
                             await connection.execute(insert(ProjectRow).values(**row))
                     except IntegrityError:
                         continue  # another process found the same spans
+        return await self.of_tenant(tenant)
 
     async def of_tenant(self, tenant: str) -> Sequence[Project]:
         """All of them, the newest first."""

@@ -1,5 +1,7 @@
 """Projects: listed, found by id or name, created, described and deleted. Spans make the projects they name."""
 
+from collections.abc import Sequence
+
 from infra.runtime.errors import Forbidden, NotFound, Unavailable
 from query_api.access import Caller
 from query_api.control.projects import Project, ProjectStore
@@ -23,8 +25,7 @@ class Projects:
     async def page(self, tenant: str, *, limit: int, cursor: str | None, of_experiments: bool) -> Page:
         """One page, the newest project first; projects of experiments only when asked for. Raises ValidationFailed for a bad cursor."""
         first = first_in(cursor, "Project")
-        await self._discover(tenant)
-        found = [each for each in await self._store.of_tenant(tenant) if of_experiments or not each.of_experiment]
+        found = [each for each in await self._discover(tenant) if of_experiments or not each.of_experiment]
         found = [each for each in found if first is None or each.number <= first]
         return page_of(found, limit, "Project", project_json)
 
@@ -74,13 +75,13 @@ class Projects:
         await self._parts.writer.visible(await self._parts.writer.write(SPAN_EDITS, [edit]))
         await self._store.remove(project, caller.actor)
 
-    async def _discover(self, tenant: str) -> None:
-        """Give every project that only spans know an id. With ClickHouse away the known ones stay."""
+    async def _discover(self, tenant: str) -> Sequence[Project]:
+        """All projects, the newest first, once those that only spans know have an id. With ClickHouse away the known ones."""
         try:
             names = await self._reader.names(tenant)
         except Unavailable:
             names = []
-        await self._store.ensure(tenant, [self._default, *names])
+        return await self._store.ensure(tenant, [self._default, *names])
 
 
 def project_json(project: Project) -> dict[str, str | None]:

@@ -48,9 +48,22 @@ def at(attributes: Mapping[str, Value], path: Path) -> Value | Branch:
         prefix = dotted(path[:length])
         if (found := attributes.get(prefix)) is not None:
             value = _parsed(found) if holds_json(prefix) else found
-            return _inside(value, path[length:]) if value is not found or len(path) - length <= MAX_LEVELS else None
+            return descend(value, path[length:]) if value is not found or len(path) - length <= MAX_LEVELS else None
     leaves = [value for key, value in attributes.items() if key.startswith(f"{name}.") and value is not None]
     return Branch(leaves) if leaves else None
+
+
+def descend(value: Value, path: Path) -> Value:
+    """What a path leads to from a value; None when that is nothing."""
+    for step in path:
+        match value, step:
+            case dict(), str():
+                value = value.get(step)
+            case list(), int():
+                value = value[step] if step < len(value) else None
+            case _:
+                return None
+    return value
 
 
 def dotted(path: Path) -> str:
@@ -134,18 +147,6 @@ def number_text(number: float) -> str:
             return f"{sign}0.{'0' * -point}{figures}"
         return f"{sign}{figures[:point].ljust(point, '0')}{'.' if len(figures) > point else ''}{figures[point:]}"
     return f"{sign}{figures[0]}{'.' if len(figures) > 1 else ''}{figures[1:]}e{point - 1}"
-
-
-def _inside(value: Value, path: Path) -> Value:
-    for step in path:
-        match value, step:
-            case dict(), str():
-                value = value.get(step)
-            case list(), int():
-                value = value[step] if step < len(value) else None
-            case _:
-                return None
-    return value
 
 
 def _parsed(value: Value) -> Value:

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from tests.support import end_by_stdin
+
 _DEADLINE_S = 60.0
 
 
@@ -64,10 +66,4 @@ def mcp_client(command: Sequence[str]) -> Iterator[McpClient]:
     try:
         yield McpClient(process)
     finally:
-        assert process.stdin is not None
-        process.stdin.close()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end_by_stdin(process)

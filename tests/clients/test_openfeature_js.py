@@ -15,6 +15,7 @@ import pytest
 
 from tests.clients.ofrep_flags import VALUES, OfrepFlags
 from tests.flow.stack import KEY, LiveStack
+from tests.support import end_by_stdin
 
 _FOLDER = Path(__file__).parent / "openfeature_js"
 _DEADLINE_S = 30.0
@@ -71,13 +72,7 @@ def on_page(url: str, flag: str, context: dict[str, Any], then: dict[str, Any]) 
     try:
         yield Page(process)
     finally:
-        assert process.stdin is not None
-        process.stdin.close()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end_by_stdin(process)
 
 
 def test_the_server_sdk(url: str, flags: OfrepFlags) -> None:

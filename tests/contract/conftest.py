@@ -1,14 +1,39 @@
-"""The servers that the contract suites for ClickHouse ask."""
+"""The servers and databases that the contract suites ask."""
 
 from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from infra.runtime.clickhouse import ClickHouse
 from infra.runtime.settings import Settings
+from query_api.control.store import ControlStore
 from tests.contract.clickhouse import READ_MEMORY, READ_ROWS, READ_SECONDS, Server, names
+from tests.contract.postgres import postgres_url
 from tests.support import EmbeddedParts
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of an empty database: SQLite in a folder that is still to be made, then PostgreSQL where one is found; one of each per test file."""
+    if request.param == "sqlite":
+        yield f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('control')}/folder/control.sqlite3"
+        return
+    with postgres_url() as url:
+        yield url
+
+
+@pytest.fixture
+async def store(database: str) -> AsyncIterator[ControlStore]:
+    """A migrated store without definitions; whatever else a test stores stays for those after it."""
+    store = ControlStore(database)
+    await store.migrate()
+    async with store.engine.begin() as connection:
+        await connection.execute(text("DELETE FROM definitions"))
+        await connection.execute(text("DELETE FROM outbox"))
+    yield store
+    await store.close()
 
 
 @pytest.fixture(scope="module", params=["embedded", "server"])

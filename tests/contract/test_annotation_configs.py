@@ -10,8 +10,6 @@ from infra.runtime.errors import Conflict, NotFound
 from query_api.control.annotation_configs import AnnotationConfigStore
 from query_api.control.audit import Actor, AuditFilter
 from query_api.control.store import ControlStore
-from tests.contract.test_control_store import database as database  # noqa: F401 - the fixture `store` needs it
-from tests.contract.test_control_store import store as store  # noqa: F401 - a fixture
 
 ACTOR = Actor("k1")
 
@@ -21,11 +19,11 @@ def body(name: str, **fields: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def configs(store: ControlStore) -> AnnotationConfigStore:  # noqa: F811
+def configs(store: ControlStore) -> AnnotationConfigStore:
     return AnnotationConfigStore(store.engine, SystemClock())
 
 
-async def test_names_are_given_once_per_tenant(configs: AnnotationConfigStore, store: ControlStore) -> None:  # noqa: F811
+async def test_names_are_given_once_per_tenant(configs: AnnotationConfigStore, store: ControlStore) -> None:
     made = await configs.create("names", body("tone"), ACTOR)
     second = await configs.create("names", body("length"), ACTOR)
     other = await configs.create("elsewhere", body("tone"), ACTOR)

@@ -1,7 +1,7 @@
 """One suite for the control store on every database it runs on."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,28 +17,7 @@ from query_api.control.leadership import Leadership
 from query_api.control.models import Base
 from query_api.control.store import ControlStore, Draft
 from schemas.definition_kinds import Key, Metric, encode_definition
-from tests.contract.postgres import postgres_url
 from tests.support import eventually
-
-
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('control')}/folder/control.sqlite3"
-        return
-    with postgres_url() as url:
-        yield url
-
-
-@pytest.fixture
-async def store(database: str) -> AsyncIterator[ControlStore]:
-    store = ControlStore(database)
-    await store.migrate()
-    async with store.engine.begin() as connection:
-        await connection.execute(text("DELETE FROM definitions"))
-        await connection.execute(text("DELETE FROM outbox"))
-    yield store
-    await store.close()
 
 
 def _differences(connection: Connection) -> list[object]:

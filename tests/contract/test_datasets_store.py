@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
 import pytest
@@ -17,18 +17,8 @@ from query_api.control.llm_experiments import Experiment, ExperimentStore
 from query_api.control.llm_runs import NewEvaluation, NewRun, RunStore
 from query_api.control.splits import SplitStore
 from query_api.control.store import ControlStore
-from tests.contract.postgres import postgres_url
 
 ACTOR = Actor("key", "name", "user")
-
-
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('control')}/control.sqlite3"
-        return
-    with postgres_url() as url:
-        yield url
 
 
 class Stores(NamedTuple):

@@ -9,18 +9,16 @@ from infra.runtime.errors import Conflict, ValidationFailed
 from query_api.control.audit import Actor, AuditFilter
 from query_api.control.projects import ProjectStore
 from query_api.control.store import ControlStore
-from tests.contract.test_control_store import database as database  # noqa: F401 - the fixture `store` needs it
-from tests.contract.test_control_store import store as store  # noqa: F401 - a fixture
 
 ACTOR = Actor("k1")
 
 
 @pytest.fixture
-def projects(store: ControlStore) -> ProjectStore:  # noqa: F811
+def projects(store: ControlStore) -> ProjectStore:
     return ProjectStore(store.engine, SystemClock())
 
 
-async def test_names_are_given_once_per_tenant(projects: ProjectStore, store: ControlStore) -> None:  # noqa: F811
+async def test_names_are_given_once_per_tenant(projects: ProjectStore, store: ControlStore) -> None:
     made = await projects.create("names", "agent", "first", ACTOR)
     with pytest.raises(Conflict, match="agent"):
         await projects.create("names", "agent", None, ACTOR)

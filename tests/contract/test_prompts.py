@@ -10,15 +10,13 @@ from infra.runtime.errors import NotFound
 from query_api.control.audit import Actor, AuditFilter
 from query_api.control.prompts import NewPrompt, PromptStore, Version
 from query_api.control.store import ControlStore
-from tests.contract.test_control_store import database as database  # noqa: F401 - the fixture `store` needs it
-from tests.contract.test_control_store import store as store  # noqa: F401 - a fixture
 
 ACTOR = Actor("k1")
 BODY: dict[str, Any] = {"template": {"text": "héllo \u0000 {{x}}"}, "whole": 1, "broken": 1.5, "none": None}
 
 
 @pytest.fixture
-def prompts(store: ControlStore) -> PromptStore:  # noqa: F811
+def prompts(store: ControlStore) -> PromptStore:
     return PromptStore(store.engine, SystemClock())
 
 
@@ -52,7 +50,7 @@ async def test_a_tag_points_to_one_version_also_side_by_side(prompts: PromptStor
     assert await prompts.untag(prompt, versions[0], "production", ACTOR) and not await prompts.untag(prompt, versions[0], "production", ACTOR)
 
 
-async def test_what_was_deleted_meanwhile_is_not_found(prompts: PromptStore, store: ControlStore) -> None:  # noqa: F811
+async def test_what_was_deleted_meanwhile_is_not_found(prompts: PromptStore, store: ControlStore) -> None:
     version = await added(prompts, "gone")
     (prompt,) = await prompts.of_tenant("gone", None, 10)
     await prompts.tag(prompt, version, "production", None, ACTOR)

@@ -1,7 +1,7 @@
 """From the audit log to deliveries, on every database the control store runs on: nothing is lost and nothing is told twice."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,6 @@ from query_api.control.webhooks import MAX_WEBHOOKS, OLD_SECRET_US, Webhook, Web
 from schemas.definition_kinds import Experiment, ExperimentStatus, encode_definition
 from schemas.flag import Flag, Variation
 from tests.clock import HandClock
-from tests.contract.postgres import postgres_url
 
 ANNA = Actor("key_1", "laptop", "usr_anna")
 VARIATIONS = (Variation("v1", "on", True), Variation("v2", "off", False))
@@ -66,15 +65,6 @@ class Desk:
         query = select(WebhookDeliveryRow.webhook, WebhookEventRow.type).join(WebhookEventRow, WebhookEventRow.id == WebhookDeliveryRow.event)
         async with self.store.engine.connect() as connection:
             return sorted((row[0], row[1]) for row in (await connection.execute(query)).all())
-
-
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('control')}/control.sqlite3"
-        return
-    with postgres_url() as url:
-        yield url
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import httpx
 
+from tests.flow.llm_client import any_value
+
 
 class Sent(NamedTuple):
     """Spans of one trace that were acknowledged."""
@@ -16,22 +18,10 @@ class Sent(NamedTuple):
     position: str
 
 
-def value_json(value: Any) -> dict[str, Any]:
-    """An OTLP AnyValue of JSON."""
-    match value:
-        case bool():
-            return {"boolValue": value}
-        case int():
-            return {"intValue": str(value)}
-        case float():
-            return {"doubleValue": value}
-    return {"stringValue": value}
-
-
 def span_json(trace_id: str, span_id: str, attributes: Mapping[str, Any] = {}, **fields: Any) -> dict[str, Any]:
     """A span that ended now."""
     now = time.time_ns()
-    listed = [{"key": key, "value": value_json(value)} for key, value in attributes.items()]
+    listed = [{"key": key, "value": any_value(value)} for key, value in attributes.items()]
     times = {"startTimeUnixNano": str(now - 1_000_000), "endTimeUnixNano": str(now)}
     return {"traceId": trace_id, "spanId": span_id, "name": "call", "kind": 1, **times, "attributes": listed, **fields}
 

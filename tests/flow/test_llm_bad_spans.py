@@ -1,28 +1,14 @@
 """Spans of every bad shape at the doors of the LLM surface: what is good is stored once, what is bad is named, and reads keep working."""
 
 import os
-from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from tests.flow.llm_client import SECOND, LlmClient, llm_client, new_trace, now, otlp_span, rest_span
-from tests.flow.stack import LiveStack
+from tests.flow.llm_client import SECOND, LlmClient, new_trace, now, otlp_span, rest_span
 
 DAY = 86_400 * SECOND
-
-
-@pytest.fixture
-async def llm(live: LiveStack) -> AsyncIterator[LlmClient]:
-    async with llm_client(live) as client:
-        yield client
-
-
-@pytest.fixture
-def project(request: pytest.FixtureRequest) -> str:
-    return f"bad {request.node.name}"
 
 
 def protobuf(*spans: Span) -> bytes:

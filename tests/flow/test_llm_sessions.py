@@ -1,25 +1,12 @@
 """Sessions of the LLM surface over HTTP."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 from schemas.global_id import global_id, number_of, text_number
-from tests.flow.llm_client import SECOND, LlmClient, llm_client, new_trace, now, otlp_span
-from tests.flow.stack import LiveStack
-
-
-@pytest.fixture
-async def llm(live: LiveStack) -> AsyncIterator[LlmClient]:
-    async with llm_client(live) as client:
-        yield client
-
-
-@pytest.fixture
-def project(request: pytest.FixtureRequest) -> str:
-    return f"sessions {request.node.name}"
+from tests.flow.llm_client import SECOND, LlmClient, new_trace, now, otlp_span
 
 
 async def test_list_and_get(llm: LlmClient, project: str) -> None:

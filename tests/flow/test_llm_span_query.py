@@ -1,14 +1,12 @@
 """Spans as tables over HTTP: columns and their types, filters, selected, exploded and joined values, roots, limits and what is refused."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
 import pyarrow as pa
 import pytest
 
-from tests.flow.llm_client import SECOND, LlmClient, llm_client, new_trace, now, otlp_span
-from tests.flow.stack import LiveStack
+from tests.flow.llm_client import SECOND, LlmClient, new_trace, now, otlp_span
 
 Json = dict[str, Any]
 
@@ -25,17 +23,6 @@ class Table:
         self.levels = [whole["data"][name] for name in fields[:levels]]
         self.columns = {name.partition("_")[2]: whole["data"][name] for name in fields[levels:]}
         self.types = {field["name"].partition("_")[2]: field["type"] for field in whole["schema"]["fields"]}
-
-
-@pytest.fixture
-async def llm(live: LiveStack) -> AsyncIterator[LlmClient]:
-    async with llm_client(live) as client:
-        yield client
-
-
-@pytest.fixture
-def project(request: pytest.FixtureRequest) -> str:
-    return f"tables {request.node.name}"
 
 
 async def tables(llm: LlmClient, project: str, *queries: Json, **body: Any) -> list[Table]:

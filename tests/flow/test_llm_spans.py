@@ -1,24 +1,9 @@
 """Spans of the LLM surface over HTTP: lists with every filter, what is shown, creation and deletion."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
-
 from schemas.global_id import global_id, span_number
-from tests.flow.llm_client import SECOND, LlmClient, llm_client, new_trace, now, otlp_span, rest_span, span_ids
-from tests.flow.stack import LiveStack
-
-
-@pytest.fixture
-async def llm(live: LiveStack) -> AsyncIterator[LlmClient]:
-    async with llm_client(live) as client:
-        yield client
-
-
-@pytest.fixture
-def project(request: pytest.FixtureRequest) -> str:
-    return f"spans {request.node.name}"
+from tests.flow.llm_client import SECOND, LlmClient, new_trace, now, otlp_span, rest_span, span_ids
 
 
 async def test_filters(llm: LlmClient, project: str) -> None:

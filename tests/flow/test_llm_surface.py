@@ -10,6 +10,7 @@ import pytest
 from infra.runtime.settings import Settings
 from schemas.global_id import number_of
 from tests.flow.limited_keys import key_of
+from tests.flow.llm_operations import VERSION
 from tests.flow.rows import missing_keys, needs_catalogue, row
 from tests.flow.stack import KEY, LiveStack
 
@@ -112,17 +113,9 @@ async def test_llm_errors(live: LiveStack, client: httpx.AsyncClient) -> None:
 
 async def test_llm_pagination(client: httpx.AsyncClient) -> None:
     """llm.pagination.cursor: every prompt once over the pages, whatever is added meanwhile; llm.ids.global_id"""
-    version = {
-        "model_provider": "OPENAI",
-        "model_name": "m",
-        "template": {"type": "string", "template": "x"},
-        "template_type": "STR",
-        "template_format": "NONE",
-        "invocation_parameters": {"type": "openai", "openai": {}},
-    }
     start = f"page-{uuid.uuid4().hex}"
     for number in range(4):
-        assert (await client.post("/v1/prompts", json={"prompt": {"name": f"{start}-{number}"}, "version": version})).status_code == 200
+        assert (await client.post("/v1/prompts", json={"prompt": {"name": f"{start}-{number}"}, "version": VERSION})).status_code == 200
     found: list[dict[str, Any]] = []
     cursor: str | None = None
     for _ in range(1_000):
@@ -132,7 +125,7 @@ async def test_llm_pagination(client: httpx.AsyncClient) -> None:
         cursor = page["next_cursor"]
         if cursor is None:
             break
-        await client.post("/v1/prompts", json={"prompt": {"name": f"{start}-later"}, "version": version})
+        await client.post("/v1/prompts", json={"prompt": {"name": f"{start}-later"}, "version": VERSION})
     names = [each["name"] for each in found if each["name"].startswith(start)]
     assert names == [f"{start}-{number}" for number in (3, 2, 1, 0)]
     for each in found:

@@ -1,24 +1,11 @@
 """Traces of the LLM surface over HTTP: lists, deletion, moves between projects, and traces that are no trees."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from schemas.global_id import global_id, number_of, trace_number
-from tests.flow.llm_client import SECOND, LlmClient, llm_client, new_trace, now, otlp_span
-from tests.flow.stack import LiveStack
-
-
-@pytest.fixture
-async def llm(live: LiveStack) -> AsyncIterator[LlmClient]:
-    async with llm_client(live) as client:
-        yield client
-
-
-@pytest.fixture
-def project(request: pytest.FixtureRequest) -> str:
-    return f"traces {request.node.name}"
+from tests.flow.llm_client import SECOND, LlmClient, new_trace, now, otlp_span
 
 
 async def test_a_trace_and_its_spans(llm: LlmClient, project: str) -> None:

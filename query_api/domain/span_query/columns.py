@@ -1,6 +1,6 @@
 """Columns of JSON texts, filled for a page of spans at once."""
 
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -14,8 +14,9 @@ from google.protobuf.message import DecodeError
 
 from query_api.domain.span_query.shapes import LISTS, NULL, Hole, Shape, Template
 from schemas.any_value import decode
-from schemas.llm_model import openinference
+from schemas.llm_model import jsonable, openinference
 from schemas.span_filter.tree import Path
+from schemas.span_filter.values import descend
 
 Indices = npt.NDArray[np.int64]
 _KINDS: Final = {"\n": "text", "\x10": "boolean", "\x18": "integer", "!": "number"}
@@ -126,7 +127,7 @@ class _Group:
         if parsed and not hole.inside:
             return mapped(taken, _said)
         read = _said if parsed else _plain if kind in LISTS else _nothing
-        return mapped(taken, lambda text: _within(read(text), hole.inside))
+        return mapped(taken, lambda text: descend(read(text), hole.inside))
 
     def _take(self, at: int) -> pa.Array:
         if at not in self._taken:
@@ -174,7 +175,7 @@ def _value(kind: str, text: str) -> Any:
 def _plain(text: str) -> Any:
     """A list, an object or bytes; None for bytes that are none of these."""
     try:
-        return _jsonable(decode(b64decode(text)))
+        return jsonable(decode(b64decode(text)))
     except DecodeError:
         return None
 
@@ -190,26 +191,3 @@ def _said(text: str) -> Any:
 
 def _nothing(text: str) -> Any:
     return None
-
-
-def _within(value: Any, path: Path) -> Any:
-    for step in path:
-        match value, step:
-            case dict(), str():
-                value = value.get(step)
-            case list(), int():
-                value = value[step] if step < len(value) else None
-            case _:
-                return None
-    return value
-
-
-def _jsonable(value: Any) -> Any:
-    match value:
-        case bytes():
-            return b64encode(value).decode()
-        case list():
-            return [_jsonable(item) for item in value]
-        case dict():
-            return {key: _jsonable(item) for key, item in value.items()}
-    return value
