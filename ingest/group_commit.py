@@ -13,11 +13,22 @@ from schemas.blocks import Block
 MAX_FLIGHTS = 2
 """Blocks of one lane that may wait for their acknowledgement at once; more would only make blocks smaller."""
 
-PACE_S_PER_BLOCK = 0.008
-PACE_S_PER_ROW = 10e-6
-LONGEST_PACE_S = 0.1
-"""After a block of `r` rows the next one leaves no sooner than these say: nothing when idle, and under load blocks grow to what the sink
-stores at the least cost per row instead of leaving as fast as the broker acknowledges them (an INSERT costs some milliseconds however small)."""
+
+@dataclass(frozen=True)
+class Pace:
+    """After a block of `r` rows the next one leaves no sooner than `s_per_block + r * s_per_row` seconds later, `longest_s` at most.
+
+    Nothing when idle, and under load blocks grow to what the sink stores at the least cost per row instead of leaving as fast as the
+    broker acknowledges them (an INSERT costs some milliseconds however small).
+    """
+
+    s_per_block: float = 0.008
+    s_per_row: float = 10e-6
+    longest_s: float = 0.1
+
+    def after(self, rows: int) -> float:
+        """Seconds."""
+        return min(self.longest_s, self.s_per_block + self.s_per_row * rows)
 
 
 class Part(Protocol):
@@ -49,11 +60,14 @@ class GroupCommit(Generic[P]):
     load a block holds whatever arrived while the blocks before it were under way.
     """
 
-    def __init__(self, assemble: Callable[[Sequence[P], str], Block], publisher: Publisher, settings: IngestSettings, clock: Clock) -> None:
+    def __init__(
+        self, assemble: Callable[[Sequence[P], str], Block], publisher: Publisher, settings: IngestSettings, clock: Clock, pace: Pace = Pace()
+    ) -> None:
         self._assemble = assemble
         self._publisher = publisher
         self._settings = settings
         self._clock = clock
+        self._pace = pace
         self._waiting: list[_Waiting[P]] = []
         self._flights = 0
         self._next_departure = 0.0
@@ -85,7 +99,7 @@ class GroupCommit(Generic[P]):
                     self._alarm = loop.call_at(self._next_departure, self._alarm_rang)
                 return
             group = self._take()
-            self._next_departure = loop.time() + min(LONGEST_PACE_S, PACE_S_PER_BLOCK + PACE_S_PER_ROW * sum(waiting.part.rows for waiting in group))
+            self._next_departure = loop.time() + self._pace.after(sum(waiting.part.rows for waiting in group))
             self._flights += 1
             task = loop.create_task(self._fly(group))
             self._tasks.add(task)

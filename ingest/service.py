@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 import uvicorn
 
+from infra.runtime.allocator import keep_buffers
 from infra.runtime.clock import SystemClock
 from infra.runtime.collector import settle
 from infra.runtime.follower import CompactedFollower
@@ -66,6 +67,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 async def run_ingest(settings: Settings, wrap: Callable[[Any], Any] = lambda app: app) -> None:
     """Serve until SIGINT or SIGTERM, then finish what is under way. `wrap` may put an ASGI layer around the front. Raises OSError when a port is taken."""
+    keep_buffers()
     clock = SystemClock()
     producer = Producer(settings.kafka)
     publisher = Publisher(producer)

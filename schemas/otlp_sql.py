@@ -3,6 +3,8 @@
 Each level of the SELECT unfolds one array. The engine analyses the whole statement with every INSERT, so it is kept short.
 """
 
+from collections.abc import Sequence
+
 from schemas.any_value import sql_text
 
 PROJECT_ATTRIBUTE = "openinference.project.name"
@@ -36,22 +38,21 @@ def tail(group: str, levels: int) -> str:
     return f"ARRAY JOIN body.resource_{group.lower()} AS res, services AS service, projects AS project {')' * (levels + 2)}"
 
 
-def lookup(*names: str) -> str:
-    """The stored value of the first of these attributes that is there, in the parallel arrays `keys` and `vals`; empty when none is."""
-    index = f"indexOf(keys, '{names[-1]}')"
-    for name in reversed(names[:-1]):
-        index = f"if(indexOf(keys, '{name}') > 0, indexOf(keys, '{name}'), {index})"
-    return f"vals[{index}]"
+_RANKS = 8
+"""More names than any wanted attribute goes by."""
 
 
-def lookups(*wanted: tuple[str, ...]) -> str:
-    """Array of `lookup`, one for each."""
-    return f"[{', '.join(lookup(*names) for names in wanted)}]"
+def codes(keys: str, wanted: Sequence[tuple[str, ...]]) -> str:
+    """Array of a number for each key: 0 for one that nobody wants, else its place among the wanted and, below that, among their names."""
+    names = {name: place * _RANKS + rank for place, names in enumerate(wanted, 1) for rank, name in enumerate(names)}
+    return f"arrayMap(k -> transform(k, {list(names)}, {list(names.values())}, 0), {keys})"
 
 
-def texts(values: str) -> str:
-    """Array of stored values as array of text."""
-    return f"arrayMap(v -> {sql_text('v')}, {values})"
+def wanted_texts(keys: str, vals: str) -> str:
+    """Map from the place of a wanted attribute, from 1 on, to its text, from parallel arrays of `codes` and stored values. Of several names the first counts."""
+    found = f"arrayFilter(c -> c > 0, {keys})"
+    values = f"arraySort((v, c) -> c, arrayFilter((v, c) -> c > 0, {vals}, {keys}), {found})"
+    return f"mapFromArrays(arrayMap(c -> intDiv(c, {_RANKS}), arraySort({found})), arrayMap(v -> {sql_text('v')}, {values}))"
 
 
 def nanoseconds(number: str) -> str:

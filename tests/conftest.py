@@ -9,12 +9,19 @@ import structlog
 # Tests kill brokers on purpose; the client library's line for every attempt to reach one would bury what failed.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
+_LONGEST_NAME = 100
+
 
 @pytest.fixture(autouse=True)
 def _logging_as_imported() -> Iterator[None]:
     """A command under test configures logging for its process; the next test must not write to its closed streams."""
     yield
     structlog.reset_defaults()
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Long values are named by their length: compressed or dated ones differ between two processes, which must agree on every name."""
+    return f"{type(val).__name__} of {len(val)}" if isinstance(val, str | bytes) and len(val) > _LONGEST_NAME else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

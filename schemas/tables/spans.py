@@ -1,7 +1,7 @@
 """Spans as they came, flattened by the engine from the clients' own bytes."""
 
 from schemas.llm_model import KIND_OF_OPERATION, NAMES
-from schemas.otlp_sql import ORIGIN, SCOPE, lookups, nanoseconds, tail, texts, unfold
+from schemas.otlp_sql import ORIGIN, SCOPE, codes, nanoseconds, tail, unfold, wanted_texts
 from schemas.otlp_wire import KEY_VALUES, proto, settings, structure
 from schemas.tables.table import Column, Feed, Table
 
@@ -19,16 +19,14 @@ _SPAN = (
     "links Array(String), dropped_links_count UInt32, status Tuple(message String, code Int32), flags UInt32"
 )
 # An attribute of OpenInference wins over the one of the GenAI conventions when a span carries both.
-_TEXTS = (("openinference.span.kind",), *((name, *NAMES[name]) for name in ("session.id", "user.id")))
-_LLM_TEXTS = (
+_WANTED = (
+    ("openinference.span.kind",),
+    *((name, *NAMES[name]) for name in ("session.id", "user.id")),
     *((name, *NAMES[name]) for name in ("llm.provider", "llm.model_name", "llm.token_count.prompt", "llm.token_count.completion")),
     *((name, *NAMES[name]) for name in ("llm.token_count.prompt_details.cache_read", "llm.token_count.completion_details.reasoning")),
     ("llm.prompt_template.version", "prompt.id"),
     ("gen_ai.operation.name",),
 )
-# Spans without any attribute of an LLM call are not searched for them.
-_LOOKUPS = f"if(arrayExists(k -> startsWith(k, 'llm.') OR startsWith(k, 'gen_ai.'), keys), {lookups(*_TEXTS, *_LLM_TEXTS)}, {lookups(*_TEXTS)})"
-
 _OPERATIONS = f"{list(KIND_OF_OPERATION)}, {list(KIND_OF_OPERATION.values())}"
 _KIND = f"if(texts[1] != '', texts[1], transform(texts[11], {_OPERATIONS}, ''))"
 
@@ -95,8 +93,8 @@ _COLUMNS = (
 )
 
 _SELECT = f"""{", ".join(expression for _, _, expression, _ in _COLUMNS)}, {ORIGIN} FROM (
-SELECT {SCOPE}, span, {texts(_LOOKUPS)} AS texts FROM (
-SELECT {SCOPE}, span, span.attributes.key AS keys, span.attributes.value AS vals FROM (
+SELECT {SCOPE}, span, {wanted_texts("codes", "span.attributes.value")} AS texts FROM (
+SELECT {SCOPE}, span, {codes("span.attributes.key", _WANTED)} AS codes FROM (
 {unfold("Spans", "arrayJoin(grp.spans) AS span")}"""
 
 SPANS = Table(

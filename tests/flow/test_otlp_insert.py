@@ -114,7 +114,13 @@ def test_span_columns(engine: Engine) -> None:
     }  # fmt: skip
     for key, value in values.items():
         first.attributes.add(key=key).value.CopyFrom(message_of(value))
-    others: dict[str, Value] = {"gen_ai.system": "anthropic", "gen_ai.response.model": "opus", "gen_ai.usage.input_tokens": 5, "gen_ai.conversation.id": "c"}
+    others: dict[str, Value] = {
+        "gen_ai.system": "anthropic",
+        "gen_ai.request.model": "asked",
+        "gen_ai.response.model": "opus",
+        "gen_ai.usage.input_tokens": 5,
+        "gen_ai.conversation.id": "c",
+    }
     for key, value in others.items():
         second.attributes.add(key=key).value.CopyFrom(message_of(value))
     second.start_time_unix_nano = 5

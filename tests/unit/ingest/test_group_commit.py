@@ -10,17 +10,13 @@ import pytest
 from infra.runtime.clock import SystemClock
 from infra.runtime.errors import Unavailable
 from infra.runtime.settings import IngestSettings
-from ingest import group_commit
-from ingest.group_commit import MAX_FLIGHTS, GroupCommit
+from ingest.group_commit import MAX_FLIGHTS, GroupCommit, Pace
 from schemas.blocks import Block
 from schemas.topics import EVENTS
 from tests.support import eventually
 
-
-@pytest.fixture(autouse=True)
-def unpaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a block holds is decided by acknowledgements alone, not by the clock."""
-    monkeypatch.setattr(group_commit, "LONGEST_PACE_S", 0.0)
+UNPACED = Pace(0, 0, 0)
+"""What a block holds is decided by acknowledgements alone, not by the clock."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +64,9 @@ def assemble(parts: Sequence[Piece], batch_id: str) -> Block:
     return Block(EVENTS, batch_id, "events/1", sum(part.rows for part in parts), body, 0, 0, 0)
 
 
-def lane(broker: Broker, **limits: Any) -> GroupCommit[Piece]:
+def lane(broker: Broker, pace: Pace = UNPACED, **limits: Any) -> GroupCommit[Piece]:
     publisher: Any = broker
-    return GroupCommit(assemble, publisher, IngestSettings(**limits), SystemClock())
+    return GroupCommit(assemble, publisher, IngestSettings(**limits), SystemClock(), pace)
 
 
 async def submit(commit: GroupCommit[Piece], *parts: Piece | tuple[Piece, str]) -> list["asyncio.Task[str]"]:
@@ -108,7 +104,7 @@ async def test_a_part_with_a_batch_id_travels_alone_and_in_order() -> None:
 @pytest.mark.parametrize(("limits", "expected"), [({"block_max_rows": 5}, ["c,d", "e", "f"]), ({"block_max_bytes": 1_000}, ["c,d", "e", "f"])])
 async def test_blocks_keep_to_their_limits_and_a_large_part_goes_alone(limits: dict[str, int], expected: list[str]) -> None:
     broker = Broker()
-    commit = lane(broker, **limits)
+    commit = lane(broker, UNPACED, **limits)
     pieces = [Piece(name, rows, rows * 200) for name, rows in (("a", 1), ("b", 1), ("c", 2), ("d", 3), ("e", 9), ("f", 1))]
     tasks = await submit(commit, *pieces)
     for index in range(5):
@@ -165,11 +161,14 @@ async def test_drain_waits_for_everything_submitted() -> None:
     assert all(task.done() for task in tasks)
 
 
-async def test_under_load_the_next_block_waits_for_its_pace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group_commit, "LONGEST_PACE_S", 0.5)
-    monkeypatch.setattr(group_commit, "PACE_S_PER_BLOCK", 0.5)
+def test_the_pace_grows_with_the_block_up_to_its_limit() -> None:
+    pace = Pace(s_per_block=0.01, s_per_row=0.001, longest_s=0.1)
+    assert [pace.after(rows) for rows in (0, 50, 1_000)] == pytest.approx([0.01, 0.06, 0.1])
+
+
+async def test_under_load_the_next_block_waits_for_its_pace() -> None:
     broker = Broker()
-    commit = lane(broker)
+    commit = lane(broker, Pace(s_per_block=0.5, longest_s=0.5))
     tasks = await submit(commit, Piece("a"), Piece("b"), Piece("c"))
     assert broker.names == ["a"], "the first leaves at once"
     await eventually(lambda: len(broker.names) == 2)
