@@ -42,6 +42,7 @@ from query_api.readers.exposed_units import ExposedUnits
 from query_api.readers.key_usage import KeyUsage
 from query_api.readers.ledger import LedgerReader
 from query_api.readers.rows import ClickHouseRows
+from query_api.readers.visible_spans import VisibleSpans
 from query_api.readers.windows import WindowReader
 from query_api.surfaces.catalogue import SURFACES
 from query_api.surfaces.mount import whole_app
@@ -111,6 +112,7 @@ def create_app(settings: Settings) -> FastAPI:
         definitions=definitions,
         access=Access(settings, definitions, clock),
         rows=rows,
+        visible=VisibleSpans(rows),
         broker=broker,
         freshness=freshness,
         writer=BlockWriter(producer, freshness, clock, settings.query.wait_timeout_s),

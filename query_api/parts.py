@@ -18,6 +18,7 @@ from query_api.live.hub import Hub
 from query_api.readers.broker import Broker
 from query_api.readers.key_usage import KeyUsage
 from query_api.readers.rows import Rows
+from query_api.readers.visible_spans import VisibleSpans
 from schemas.definitions import Definitions
 
 
@@ -32,6 +33,8 @@ class Parts:
     access: Access
     rows: Rows
     """ClickHouse, as the read-only user."""
+    visible: VisibleSpans
+    """What reads of spans may see."""
     broker: Broker
     freshness: Freshness
     writer: BlockWriter

@@ -14,28 +14,24 @@ SERVICE_ATTRIBUTE = "service.name"
 ORIGIN = "part, `offset`"
 """Columns that `Feed.insert` appends to the innermost SELECT; every level hands them up and the outermost ends with them."""
 
-_ENVELOPE = "tenant, received_us, earliest_ns, latest_ns, service, project, res"
-_RESOURCE = "tenant, received_us, earliest_ns, latest_ns, service, project, resource, resource_schema_url"
-SCOPE = f"{_RESOURCE}, scope_name, scope_version, scope_attributes, scope_schema_url, {ORIGIN}"
+_ENVELOPE = "tenant, received_us, earliest_ns, latest_ns, service, project"
+SCOPE = f"{_ENVELOPE}, resource, resource_schema_url, scope_name, scope_version, scope_attributes, scope_schema_url, {ORIGIN}"
 """Columns of a scope, beside its items."""
 
 
-def unfold(group: str, items: str) -> str:
+def unfold(items: str) -> str:
     """`SELECT` of one row per scope with `items` over it as `grp`, or of one per item where that is an arrayJoin.
 
     It ends before `FROM input(...)`, after which `tail` must follow.
     """
-    lower = group.lower()
-    return f"""SELECT {_RESOURCE}, grp.scope.name AS scope_name, grp.scope.version AS scope_version, grp.scope.attributes AS scope_attributes,
-  grp.schema_url AS scope_schema_url, {items}, {ORIGIN} FROM (
-SELECT tenant, received_us, earliest_ns, latest_ns, service, project, toLowCardinality(res.resource) AS resource, res.schema_url AS resource_schema_url,
-  arrayJoin(res.scope_{lower}) AS grp, {ORIGIN} FROM (
-SELECT {_ENVELOPE}"""
+    return f"""SELECT {_ENVELOPE}, toLowCardinality(res.resource) AS resource, res.schema_url AS resource_schema_url, grp.scope.name AS scope_name,
+  grp.scope.version AS scope_version, grp.scope.attributes AS scope_attributes, grp.schema_url AS scope_schema_url, {items}, {ORIGIN}"""
 
 
 def tail(group: str, levels: int) -> str:
     """What follows `FROM input(...)`; `levels` counts the subqueries around `unfold`."""
-    return f"ARRAY JOIN body.resource_{group.lower()} AS res, services AS service, projects AS project {')' * (levels + 2)}"
+    lower = group.lower()
+    return f"ARRAY JOIN body.resource_{lower} AS res, services AS service, projects AS project ARRAY JOIN res.scope_{lower} AS grp {')' * levels}"
 
 
 _RANKS = 8

@@ -16,7 +16,6 @@ from query_api.parts import Parts
 from query_api.readers.sessions import SessionPlace, SessionReader
 from query_api.readers.span_edits import SpanEdits
 from query_api.readers.traces import Trace, TraceReader
-from query_api.readers.visible_spans import VisibleSpans
 from query_api.surfaces.policy import Page
 from schemas.global_id import global_id, number_of, number_text, text_number
 from schemas.windows import to_iso
@@ -31,21 +30,21 @@ class Sessions:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._traces = TraceReader(parts.rows)
-        self._visible = VisibleSpans(parts.rows)
+        self._visible = parts.visible
 
     async def page(self, tenant: str, project: str, *, descending: bool, limit: int, cursor: str | None, wait: Wait) -> Page:
         """One page, by the start of their first span. Raises NotFound for an unknown project, ValidationFailed for a cursor of another list."""
         after = decode_cursor(cursor, SessionPlace) if cursor else None
-        watermark = await self._parts.freshness.raw(wait)
-        found = await Projects(self._parts).get(tenant, project)
-        visible = await self._visible.of_project(tenant, found.name)
+        watermark, found = await Projects(self._parts).get_as_of(tenant, project, wait)
+        visible = await self._visible.of_project(tenant, found.name, watermark)
         reader = SessionReader(self._parts.rows)
         shown: list[tuple[SessionPlace, dict[str, Any]]] = []
         # Sessions of which nothing is visible any more are passed over.
         while len(shown) <= limit:
             wanted = limit + 1 - len(shown)
             places = await reader.page(tenant, found.name, descending=descending, limit=wanted, after=after)
-            traces = _by_session(await self._traces.of_sessions(visible, [place.session_id for place in places]))
+            since = min((place.began_ns for place in places), default=0)
+            traces = _by_session(await self._traces.of_sessions(visible, [place.session_id for place in places], since))
             shown += [(place, _session_json(place.session_id, found, traces[place.session_id])) for place in places if traces[place.session_id]]
             if len(places) < wanted:
                 break

@@ -9,7 +9,6 @@ from query_api.freshness import Wait
 from query_api.parts import Parts
 from query_api.readers.span_list_filter import SpanFilter
 from query_api.readers.spans import Key, SpanReader, StoredSpan
-from query_api.readers.visible_spans import VisibleSpans
 from query_api.surfaces.policy import Page
 
 
@@ -18,9 +17,8 @@ async def list_spans(
 ) -> Page:
     """One page, newest first. Raises NotFound for an unknown project, ValidationFailed for a cursor of another list."""
     after = decode_cursor(cursor, Key) if cursor else None
-    watermark = await parts.freshness.raw(wait)
-    found = await Projects(parts).get(tenant, project)
-    visible = await VisibleSpans(parts.rows).of_project(tenant, found.name)
+    watermark, found = await Projects(parts).get_as_of(tenant, project, wait)
+    visible = await parts.visible.of_project(tenant, found.name, watermark)
     spans = await SpanReader(parts.rows).page(visible, wanted, limit=limit + 1, after=after)
     page = spans[:limit]
     return Page([view(span) for span in page], encode_cursor(page[-1].key) if len(spans) > limit else None, watermark)

@@ -12,7 +12,6 @@ from query_api.domain.span_view import span_id, span_kind, status_name, time_jso
 from query_api.freshness import Wait
 from query_api.parts import Parts
 from query_api.readers.traces import Sort, Trace, TraceFilter, TracePlace, TraceReader, TraceSpan
-from query_api.readers.visible_spans import VisibleSpans
 from query_api.surfaces.policy import Page
 from schemas.global_id import global_id, trace_number
 from schemas.windows import to_iso
@@ -41,9 +40,8 @@ async def list_traces(
     after = TracePlace(*decode_cursor(cursor, _Cursor)) if cursor else None
     if after is not None and after.sort != sort:
         raise ValidationFailed(f"the cursor belongs to a list sorted by {after.sort[:40]!r}; start again without it")
-    watermark = await parts.freshness.raw(wait)
-    found = await Projects(parts).get(tenant, project)
-    visible = await VisibleSpans(parts.rows).of_project(tenant, found.name)
+    watermark, found = await Projects(parts).get_as_of(tenant, project, wait)
+    visible = await parts.visible.of_project(tenant, found.name, watermark)
     reader = TraceReader(parts.rows)
     places = await reader.page(visible, wanted, sort=sort, descending=descending, limit=limit + 1, after=after)
     page = [place.trace_id for place in places[:limit]]

@@ -138,9 +138,11 @@ class TraceReader:
         """These traces, the oldest first, without those that have no visible span."""
         return await self._summaries(visible.where, _OF_IDS, {**visible.params, "traces": list(trace_ids)}) if trace_ids else []
 
-    async def of_sessions(self, visible: Conditions, sessions: Sequence[str]) -> list[Trace]:
-        """The traces with a span in one of the sessions, the oldest first."""
+    async def of_sessions(self, visible: Conditions, sessions: Sequence[str], since_ns: int = 0) -> list[Trace]:
+        """The traces with a span in one of the sessions, the oldest first; no such span may have begun before `since_ns`."""
         within = visible.and_also(_OF_SESSIONS, sessions=list(sessions))
+        if since_ns:
+            within = within.and_also(_BETWEEN, low_ns=since_ns, high_ns=_LATEST)
         return await self._summaries(visible.where, _TRACES_OF.format(where=within.where), within.params) if sessions else []
 
     async def spans(self, visible: Conditions, trace_ids: Sequence[str]) -> list[TraceSpan]:

@@ -59,7 +59,7 @@ _RECORDS = "grp.log_records AS records, arrayMap(r -> cityHash64(r), grp.log_rec
 
 _SELECT = f"""{", ".join(expression for _, _, expression, _ in _COLUMNS)}, {ORIGIN} FROM (
 SELECT {SCOPE}, record, hash, same, {_AT} AS at FROM (
-{unfold("Logs", _RECORDS)}"""
+{unfold(_RECORDS)}"""
 
 LOGS = Table(
     name="logs",

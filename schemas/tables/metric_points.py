@@ -110,7 +110,7 @@ _SELECT = f"""{", ".join(expression for _, _, expression, _ in _COLUMNS)}, {ORIG
 SELECT {SCOPE}, metric, kind, n, h, e, s, arrayConcat(n.attributes, h.attributes, e.attributes, s.attributes) AS attributes,
   n.time_unix_nano + h.time_unix_nano + e.time_unix_nano + s.time_unix_nano AS at FROM (
 SELECT {SCOPE}, metric, {_KIND} AS kind FROM (
-{unfold("Metrics", "arrayJoin(grp.metrics) AS metric")}"""
+{unfold("arrayJoin(grp.metrics) AS metric")}"""
 
 METRIC_POINTS = Table(
     name="metric_points",

@@ -95,7 +95,7 @@ _COLUMNS = (
 _SELECT = f"""{", ".join(expression for _, _, expression, _ in _COLUMNS)}, {ORIGIN} FROM (
 SELECT {SCOPE}, span, {wanted_texts("codes", "span.attributes.value")} AS texts FROM (
 SELECT {SCOPE}, span, {codes("span.attributes.key", _WANTED)} AS codes FROM (
-{unfold("Spans", "arrayJoin(grp.spans) AS span")}"""
+{unfold("arrayJoin(grp.spans) AS span")}"""
 
 SPANS = Table(
     name="spans",
@@ -107,7 +107,7 @@ SPANS = Table(
     partition_by="toDate(received)",
     ttl="toDate(received) + INTERVAL {days} DAY",
     indices=(
-        "trace_ids trace_id TYPE bloom_filter(0.001) GRANULARITY 1",
+        "trace_ids trace_id TYPE bloom_filter(0.0001) GRANULARITY 1",
         "span_ids span_id TYPE bloom_filter(0.01) GRANULARITY 1",
         "sessions session_id TYPE bloom_filter(0.001) GRANULARITY 1",
         f"pairs {PAIRS} TYPE bloom_filter(0.01) GRANULARITY 1",

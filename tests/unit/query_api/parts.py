@@ -29,6 +29,7 @@ from query_api.readers.exposed_units import ExposedUnits
 from query_api.readers.key_usage import KeyUsage
 from query_api.readers.ledger import LedgerReader
 from query_api.readers.rows import Rows
+from query_api.readers.visible_spans import VisibleSpans
 from query_api.readers.windows import WindowReader
 from schemas.api_keys import hash_secret
 from schemas.definition_kinds import Key, encode_definition
@@ -126,6 +127,7 @@ def make_parts(
         definitions=known,
         access=Access(chosen, known, clock),
         rows=rows,
+        visible=VisibleSpans(rows),
         broker=Broker("127.0.0.1:1"),
         freshness=freshness,
         writer=BlockWriter(Producer(chosen.kafka), freshness, clock, 1.0),
