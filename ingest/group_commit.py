@@ -23,7 +23,7 @@ class Pace:
     """
 
     s_per_block: float = 0.008
-    s_per_row: float = 10e-6
+    s_per_row: float = 1e-4
     longest_s: float = 0.1
 
     def after(self, rows: int) -> float:
