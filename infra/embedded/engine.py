@@ -20,7 +20,6 @@ from infra.embedded.engine_sql import InsertHead, insert_head, look
 _SETTING_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 # One thread keeps the rows of a body in their order and their blocks in their shape, which retried inserts rely on.
 _BODY_DEFAULTS = {"max_threads": "1", "max_insert_threads": "1", "input_format_parallel_parsing": "0"}
-_READ_NICENESS = -10
 _OPERATOR_DEFAULTS = {"async_insert": "0"}
 
 
@@ -43,8 +42,6 @@ class Limits:
                 asked = 0.0
             result[name] = f"{asked if 0 < asked < ceiling else ceiling:g}" if name == "max_execution_time" else str(int(min(asked or ceiling, ceiling)))
         result.update(timeout_overflow_mode="throw", read_overflow_mode="throw", max_result_bytes=str(256 * 1024 * 1024), result_overflow_mode="throw")
-        # Somebody waits for the answer; INSERTs, merges and windows use what is left. Without the right to do so the engine leaves it as it is.
-        result["os_threads_nice_value_query"] = str(_READ_NICENESS)
         return result
 
 
