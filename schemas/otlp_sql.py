@@ -44,10 +44,10 @@ def codes(keys: str, wanted: Sequence[tuple[str, ...]]) -> str:
     return f"arrayMap(k -> transform(k, {list(names)}, {list(names.values())}, 0), {keys})"
 
 
-def wanted_texts(keys: str, vals: str) -> str:
+def wanted_texts(numbers: str, vals: str) -> str:
     """Map from the place of a wanted attribute, from 1 on, to its text, from parallel arrays of `codes` and stored values. Of several names the first counts."""
-    found = f"arrayFilter(c -> c > 0, {keys})"
-    values = f"arraySort((v, c) -> c, arrayFilter((v, c) -> c > 0, {vals}, {keys}), {found})"
+    found = f"arrayFilter(c -> c > 0, {numbers})"
+    values = f"arraySort((v, c) -> c, arrayFilter((v, c) -> c > 0, {vals}, {numbers}), {found})"
     return f"mapFromArrays(arrayMap(c -> intDiv(c, {_RANKS}), arraySort({found})), arrayMap(v -> {sql_text('v')}, {values}))"
 
 

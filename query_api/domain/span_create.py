@@ -21,7 +21,6 @@ from query_api.domain.span_view import STATUS_CODES
 from query_api.parts import Parts
 from query_api.readers.span_edits import SpanEdits
 from query_api.readers.spans import SpanReader
-from query_api.readers.visible_spans import VisibleSpans
 from schemas.any_value import message_of
 from schemas.blocks import Block, Touched
 from schemas.fields import to_us
@@ -174,7 +173,7 @@ def _key_values(attributes: Mapping[str, Any]) -> list[KeyValue]:
 
 async def _duplicates(parts: Parts, tenant: str, messages: Sequence[Span]) -> list[dict[str, str]]:
     """Spans that are stored already, running ones apart, and those named twice."""
-    visible = await VisibleSpans(parts.rows).of_tenant(tenant)
+    visible = await parts.visible.of_tenant(tenant)
     places = await SpanReader(parts.rows).places(visible, list({message.span_id.hex() for message in messages}))
     seen = {(place.trace_id, place.span_id) for place in places if place.ended}
     found = []

@@ -15,7 +15,6 @@ from query_api.parts import Parts
 from query_api.readers.span_edits import SpanEdits
 from query_api.readers.spans import SpanReader
 from query_api.readers.traces import TraceReader
-from query_api.readers.visible_spans import VisibleSpans
 from schemas.global_id import number_of, span_ids, trace_id
 from schemas.topics import SPAN_EDITS
 
@@ -35,7 +34,7 @@ class SpanEditing:
         """By GlobalID, or by the span id of OpenTelemetry. Raises NotFound, and Conflict when several traces have a span of this id."""
         number = number_of(identifier, "Span")
         ids = None if number is None else span_ids(number)
-        visible = await VisibleSpans(self._parts.rows).of_tenant(self._tenant)
+        visible = await self._parts.visible.of_tenant(self._tenant)
         found = await SpanReader(self._parts.rows).places(visible, [ids[1] if ids else identifier.lower()])
         matching = [place for place in found if ids is None or place.trace_id == ids[0]]
         if not matching:
@@ -47,7 +46,7 @@ class SpanEditing:
 
     async def delete_trace(self, identifier: str) -> None:
         """By GlobalID, or by the trace id of OpenTelemetry. Raises NotFound."""
-        visible = await VisibleSpans(self._parts.rows).of_tenant(self._tenant)
+        visible = await self._parts.visible.of_tenant(self._tenant)
         if not await TraceReader(self._parts.rows).of_ids(visible, [_trace(identifier)]):
             named = "trace_id" if number_of(identifier, "Trace") is None else "ID"
             raise NotFound(f"Trace with {named} '{identifier[:_SHOWN]}' not found")
@@ -60,7 +59,7 @@ class SpanEditing:
         """
         project = await Projects(self._parts).get(self._tenant, destination)
         wanted = list(dict.fromkeys(_trace(identifier) for identifier in identifiers))
-        visible = await VisibleSpans(self._parts.rows).of_tenant(self._tenant)
+        visible = await self._parts.visible.of_tenant(self._tenant)
         homes = {trace.trace_id: trace.home for trace in await TraceReader(self._parts.rows).of_ids(visible, wanted)}
         missing = [each for each in wanted if each not in homes]
         if missing:

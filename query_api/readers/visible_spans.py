@@ -39,7 +39,7 @@ class VisibleSpans:
 
     async def of_project(self, tenant: str, project: str, watermark: Positions | None = None) -> Conditions:
         """The spans that are in a project, as of a watermark or of now: every edit that it covers is in force, later ones may be."""
-        edits = await self._edits(tenant, project, watermark)
+        edits = await (self._edits(tenant, project) if watermark is None else self._edits_as_of(tenant, project, watermark))
         params: dict[str, Any] = {"tenant": tenant, "project": project}
         own, cut = ["project = {project:String}"], integer(edits["cut_ns"])
         if cut > 0:
@@ -53,7 +53,7 @@ class VisibleSpans:
 
     async def of_tenant(self, tenant: str) -> Conditions:
         """The spans of all projects of a tenant; `project` of a moved trace is where it came from."""
-        edits = await self._edits(tenant, "", None)
+        edits = await self._edits(tenant, "")
         sql: list[str] = ["tenant = {tenant:String}", *_kept(edits)]
         params: dict[str, Any] = {"tenant": tenant}
         for number, (name, at_ns) in enumerate(edits["cuts"]):
@@ -61,17 +61,19 @@ class VisibleSpans:
             params |= {f"cut_{number}": name, f"cut_{number}_ns": integer(at_ns)}
         return Conditions(sql, params)
 
-    async def _edits(self, tenant: str, project: str, watermark: Positions | None) -> Mapping[str, Any]:
-        covered = None if watermark is None else {place: offset for place, offset in watermark.items() if place.startswith(_PLACES)}
-        known = self._known.get((tenant, project))
-        if covered is not None and known is not None and known[0] == covered:
-            return known[1]
+    async def _edits(self, tenant: str, project: str) -> Mapping[str, Any]:
         (edits,) = await self._rows.query(_EDITS, {"tenant": tenant, "project": project})
-        if covered is not None:
+        return edits
+
+    async def _edits_as_of(self, tenant: str, project: str, watermark: Positions) -> Mapping[str, Any]:
+        covered = {place: offset for place, offset in watermark.items() if place.startswith(_PLACES)}
+        known = self._known.get((tenant, project))
+        if known is None or known[0] != covered:
+            known = covered, await self._edits(tenant, project)
             if len(self._known) >= _MAX_KNOWN:
                 self._known.clear()
-            self._known[tenant, project] = (covered, edits)
-        return edits
+            self._known[tenant, project] = known
+        return known[1]
 
 
 def _kept(edits: Any) -> list[str]:
