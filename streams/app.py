@@ -1,13 +1,14 @@
 """The Faust app and its agents, registered one by one.
 
 Faust brings records and commits offsets; it is not the safety net. Concurrency is 1, so that every partition keeps its order; every
-event is acknowledged by hand after its work is done, and nothing escapes an agent: what nobody expected ends the process, and the
-supervisor starts it again.
+event is acknowledged by hand and in order after its work is done, and nothing escapes an agent: what nobody expected ends the process,
+and the supervisor starts it again.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import faust
@@ -33,13 +34,16 @@ from streams.evaluation import Evaluation
 from streams.evaluator import Evaluator
 from streams.experiment_windows import ExperimentWindows
 from streams.fatal import DEFECT, stop_worker
+from streams.hand_acked import HandAcked
 from streams.lanes import Lanes
 from streams.ledger import Ledger
+from streams.ordered_acks import OrderedAcks
 from streams.pace import Pace
 from streams.publish_windows import WindowWriter
 from streams.readers.ledger import recent_outcomes
 from streams.refresher import SPANS as ENDING_GRAINS
 from streams.refresher import Refresher, Subject, Windows
+from streams.retrying import until_done
 from streams.sink import Revoked, Sink
 
 _log = structlog.get_logger()
@@ -61,6 +65,17 @@ class Parts:
     """Identity of the Kafka cluster's logs."""
 
 
+@dataclass(frozen=True)
+class _Came:
+    """A record as Faust brought it, and what to call once everything it asks for is done."""
+
+    message: Any
+    done: Callable[[], None]
+
+
+Handler = Callable[[_Came], Awaitable[None]]
+
+
 def kafka_broker_url(bootstrap: str) -> str:
     """The bootstrap servers as Faust writes them."""
     return ";".join(f"kafka://{server.strip()}" for server in bootstrap.split(","))
@@ -75,6 +90,7 @@ def create_app(parts: Parts) -> faust.App:
         key_serializer="raw",
         value_serializer="raw",
         store="memory://",
+        Event=HandAcked,
         topic_disable_leader=True,
         topic_allow_declare=False,
         stream_buffer_maxsize=BUFFERED,
@@ -103,7 +119,9 @@ class Agents:
         self._parts = parts
         self._assigned: set[tuple[str, int]] = set()
         self._sinks: dict[str, Sink] = {}
-        self._lanes: dict[str, Lanes[Any]] = {}
+        self._opening = asyncio.Lock()
+        self._acks = OrderedAcks()
+        self._lanes: dict[str, Lanes[_Came]] = {}
         self._ledger = Ledger(parts.clickhouse, parts.generation, parts.settings.streams, parts.clock)
         self._letters = DeadLetterIndex(parts.clickhouse, parts.settings.streams, parts.clock)
         self._pace = Pace(parts.clock, parts.settings.streams.keeping_up_s)
@@ -161,76 +179,76 @@ class Agents:
         rule = self._parts.definitions.evaluation_rule(subject.tenant, subject.name)
         return max(settings.refresh_duty, settings.guarded_duty if rule and rule.alerts else 0.0, settings.eager_duty if self._pace.keeping_up() else 0.0)
 
-    def _agent(self, name: str, topic: Topic, handle: Callable[[Any], Awaitable[None]]) -> None:
+    def _agent(self, name: str, topic: Topic, handle: Handler) -> None:
         channel = self._app.topic(topic.name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
         async def agent(stream: Any) -> None:
             async for event in stream.noack().events():
-                await self._contained(name, handle, event)
+                message = event.message
+                done = self._acks.began((name, message.topic, message.partition), message.offset, event.done)
+                await self._contained(name, handle, _Came(message, done))
 
         self._app.agent(channel, name=name, concurrency=1)(agent)
 
-    async def _contained(self, name: str, handle: Callable[[Any], Awaitable[None]], event: Any) -> None:
+    async def _contained(self, name: str, handle: Handler, came: _Came) -> None:
         """Nothing may escape an agent: Faust would acknowledge the event and go on."""
         try:
-            await handle(event)
+            await handle(came)
         except Revoked:
-            _log.info("left to the new owner", topic=event.message.topic, partition=event.message.partition, offset=event.message.offset)
+            _log.info("left to the new owner", topic=came.message.topic, partition=came.message.partition, offset=came.message.offset)
         except Exception as error:
             _log.exception("agent failed", agent=name)
             stop_worker(DEFECT, "agent failed", agent=name, error=repr(error)[:500])
 
-    def _side_by_side(self, name: str, handle: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
+    def _side_by_side(self, name: str, handle: Handler) -> Handler:
         """The same handler, with a lane for each partition."""
 
-        async def hand_over(event: Any) -> None:
+        async def hand_over(came: _Came) -> None:
             lanes = self._lanes.get(name)
             if lanes is None:  # the event loop runs only now
                 width = self._parts.settings.streams.insert_width
                 lanes = self._lanes[name] = Lanes(lambda each: self._contained(name, handle, each), width, self._app.add_future)
-            await lanes.put(event.message.partition, event)
+            await lanes.put(came.message.partition, came)
 
         return hand_over
 
-    async def _store(self, event: Any) -> None:
-        message = event.message
-        sink = self._sinks.get(message.topic)
-        if sink is None:
-            sink = self._sinks[message.topic] = await self._sink(message.topic)
-        await sink.store(_Record(message.topic, message.partition, message.offset, _headers(message.headers), message.value), event.ack)
+    async def _store(self, came: _Came) -> None:
+        message = came.message
+        sink = await self._sink(message.topic)
+        await sink.store(_Record(message.topic, message.partition, message.offset, _headers(message.headers), message.value), came.done)
 
-    async def _index(self, event: Any) -> None:
-        message = event.message
+    async def _index(self, came: _Came) -> None:
+        message = came.message
         await self._letters.note(message.partition, message.offset, _headers(message.headers))
-        event.ack()
+        came.done()
 
-    def _marker(self, refresher: Refresher | Evaluator) -> Callable[[Any], Awaitable[None]]:
-        async def take(event: Any) -> None:
+    def _marker(self, refresher: Refresher | Evaluator) -> Handler:
+        async def take(came: _Came) -> None:
             try:
-                mark = decode_mark(event.message.value)
+                mark = decode_mark(came.message.value)
             except ValueError as error:
-                _log.error("not a mark, left out", topic=event.message.topic, offset=event.message.offset, error=str(error))
-                event.ack()
+                _log.error("not a mark, left out", topic=came.message.topic, offset=came.message.offset, error=str(error))
+                came.done()
                 return
-            refresher.add(mark, event.ack)
+            refresher.add(mark, came.done)
 
         return take
 
     async def _sink(self, topic: str) -> Sink:
-        p = self._parts
-        recent: list[str] = await recent_outcomes(p.clickhouse, topic, 200)
-        dead = DeadLetters(topic, p.producer, p.settings.streams, reversed(recent))
-        return Sink(
-            BY_NAME[topic], FED[topic], MARKS.get(topic), p.clickhouse, p.producer, self._ledger, dead, p.settings, p.clock, self._pace, self._owned,
-            self._earliest,
-        )  # fmt: skip
+        """The one sink of a topic: it keeps the high-water marks of all partitions, whose lanes ask for it at the same time."""
+        async with self._opening:
+            if topic not in self._sinks:
+                p = self._parts
+                recent = await until_done(partial(recent_outcomes, p.clickhouse, topic, 200), p.settings.streams, "recent outcomes not read yet", topic=topic)
+                dead = DeadLetters(topic, p.producer, p.settings.streams, reversed(recent))
+                self._sinks[topic] = Sink(
+                    BY_NAME[topic], FED[topic], MARKS.get(topic), p.clickhouse, p.producer, self._ledger, dead, p.settings, p.clock, self._pace,
+                    self._owned, _FaustReader(self._app),
+                )  # fmt: skip
+        return self._sinks[topic]
 
     def _owned(self, topic: str, partition: int) -> bool:
         return (topic, partition) in self._assigned
-
-    async def _earliest(self, topic: str, partition: int) -> int:
-        place = TP(topic, partition)
-        return int((await self._app.consumer.earliest_offsets(place))[place])
 
     async def _on_assigned(self, _app: Any, /, *given: Any, **_: Any) -> None:
         assigned = given[0]
@@ -243,6 +261,7 @@ class Agents:
         # Only here: once partitions are assigned, what waits may be of this assignment already.
         for lanes in self._lanes.values():
             lanes.forget()
+        self._acks.forget()
         self._forget()
 
     def _forget(self) -> None:
@@ -250,6 +269,20 @@ class Agents:
             sink.forget()
         for driven in self._driven():
             driven.forget()
+
+
+class _FaustReader:
+    """Faust's consumer as the sinks ask it."""
+
+    def __init__(self, app: faust.App) -> None:
+        self._app = app
+
+    async def earliest(self, topic: str, partition: int) -> int:
+        place = TP(topic, partition)
+        return int((await self._app.consumer.earliest_offsets(place))[place])
+
+    async def go_back(self, topic: str, partition: int, offset: int) -> None:
+        await self._app.consumer.seek_wait({TP(topic, partition): offset})
 
 
 @dataclass

@@ -51,12 +51,20 @@ class Record(Protocol):
     value: bytes | None
 
 
+class Reader(Protocol):
+    """What the sink needs of whoever reads Kafka for it."""
+
+    async def earliest(self, topic: str, partition: int) -> int:
+        """The first offset that Kafka still holds of a partition."""
+        ...
+
+    async def go_back(self, topic: str, partition: int, offset: int) -> None:
+        """Read a partition from this offset on."""
+        ...
+
+
 class Revoked(Exception):
     """The partition went to another worker; the record is its business now."""
-
-
-class OffsetGap(Exception):
-    """Kafka holds records between the last one that was brought to its end and this one."""
 
 
 class Sink:
@@ -72,9 +80,9 @@ class Sink:
 
     def __init__(
         self, topic: Topic, table: Table, marks: Topic | None, clickhouse: ClickHouse, producer: Producer, ledger: Ledger, dead: DeadLetters,
-        settings: Settings, clock: Clock, pace: Pace, owned: Callable[[str, int], bool], earliest: Callable[[str, int], Awaitable[int]],
+        settings: Settings, clock: Clock, pace: Pace, owned: Callable[[str, int], bool], reader: Reader,
     ) -> None:  # fmt: skip
-        """`owned` says whether a partition is this worker's, `earliest` the first offset that Kafka still holds of one."""
+        """`owned` says whether a partition is this worker's."""
         if table.feed is None:
             raise ValueError(f"{table.name} has no feed")
         self._feed = table.feed
@@ -89,57 +97,71 @@ class Sink:
         self._clock = clock
         self._pace = pace
         self._owned = owned
-        self._earliest = earliest
+        self._reader = reader
         self._high: dict[int, int] = {}
+        self._epoch = 0
 
     def forget(self) -> None:
         """Partitions were taken away or given: read the high-water marks again before the next block."""
+        self._epoch += 1
         self._high.clear()
 
     async def store(self, record: Record, release: Callable[[], object]) -> None:
         """Bring one record to its end: stored, skipped because it was before, or buried. `release` is called when its offset may be committed.
 
+        A record that comes before its turn is left alone, and reading goes on behind the high-water mark: it comes again after those that are missing.
         Blocks as long as ClickHouse or Kafka are away, but not for the ledger, which is written for several blocks at once. Raises
-        Revoked when the partition is no longer this worker's, and OffsetGap rather than pass the high-water mark over records that never came.
+        Revoked when the partition is no longer this worker's.
         """
+        epoch = self._epoch
         high = self._high.get(record.partition)
         if high is None:
             high = await self._persist(record, lambda: self._ledger.high_water_mark(record.topic, record.partition))
-            self._high[record.partition] = high
+            self._passed(record, epoch, high)
         if record.offset <= high:
             metrics.BLOCKS.labels(self._topic.name, "skipped").inc()
             release()
             return
-        if record.offset > high + 1:
-            await self._excuse(record, high)
+        if record.offset > high + 1 and await self._is_early(record, high):
+            return
         try:
             block = Block.from_record(record.topic, record.headers, record.value)
         except MalformedBlock as error:
             await self._bury(record, str(error), "", 0, release)
+            self._passed(record, epoch, record.offset)
             return
         with self._pace.storing(block.born_us):
             reason = await self._insert(record, block)
         if reason:
             await self._bury(record, reason, block.batch_id, block.rows, release)
+            self._passed(record, epoch, record.offset)
             return
         passing("inserted")
         await self._persist(record, lambda: self._mark(record, block))
         self._ledger.record(Entry.stored(block, record.partition, record.offset), release)
-        self._high[record.partition] = record.offset
+        self._passed(record, epoch, record.offset)
         self._dead.stored()
         metrics.BLOCKS.labels(self._topic.name, "stored").inc()
         metrics.ROWS.labels(self._topic.name).inc(block.rows)
         metrics.FRESHNESS.labels(self._topic.name).observe(max(0.0, (self._clock.now_us() - block.born_us) / 1e6))
 
-    async def _excuse(self, record: Record, high: int) -> None:
-        """Go on behind a gap of records that Kafka dropped by age or size before they were read. Raises OffsetGap for any other."""
-        earliest = await self._persist(record, lambda: self._earliest(record.topic, record.partition))
-        if earliest < record.offset:
-            raise OffsetGap(
-                f"{record.topic}/{record.partition}: offset {record.offset} came after {high}, and Kafka holds what lies between from {earliest} on"
-            )
-        _log.error("Kafka dropped records before they were stored", topic=record.topic, partition=record.partition, lost=record.offset - high - 1)
-        metrics.LOST.labels(self._topic.name).inc(record.offset - high - 1)
+    def _passed(self, record: Record, epoch: int, high: int) -> None:
+        """Remember the high-water mark, unless partitions moved meanwhile: what was begun before may end beside what is read again."""
+        if epoch == self._epoch:
+            self._high[record.partition] = high
+
+    async def _is_early(self, record: Record, high: int) -> bool:
+        """Whether Kafka holds records between the high-water mark and this one; reading then goes back to them. Otherwise it dropped them."""
+        place, missing = {"topic": record.topic, "partition": record.partition}, record.offset - high - 1
+        earliest = await self._persist(record, lambda: self._reader.earliest(record.topic, record.partition))
+        if earliest >= record.offset:
+            _log.error("Kafka dropped blocks before they were stored", **place, lost=missing)
+            metrics.LOST.labels(self._topic.name).inc(missing)
+            return False
+        _log.warning("going back to blocks that the ledger does not know", **place, offset=record.offset, missing=missing)
+        metrics.WENT_BACK.labels(self._topic.name).inc()
+        await self._persist(record, lambda: self._reader.go_back(record.topic, record.partition, max(high + 1, earliest)))
+        return True
 
     async def _insert(self, record: Record, block: Block) -> str:
         """Insert until acknowledged; the reason when the block is malformed instead."""
@@ -185,7 +207,6 @@ class Sink:
         _log.error("block buried", topic=record.topic, partition=record.partition, offset=record.offset, reason=reason[:300])
         await self._persist(record, lambda: self._dead.bury(record.partition, record.offset, list(record.headers or ()), record.value or b"", reason))
         self._ledger.record(Entry(record.topic, record.partition, record.offset, batch_id, rows, "dead", self._clock.now_us(), ()), release)
-        self._high[record.partition] = record.offset
         metrics.BLOCKS.labels(self._topic.name, "dead").inc()
 
     async def _persist(self, record: Record, step: Callable[[], Awaitable[_T]]) -> _T:

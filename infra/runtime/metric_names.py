@@ -52,6 +52,13 @@ METRICS = {
             "Blocks that Kafka dropped by age or size before they were stored, by topic.",
             ("topic",),
         ),
+        MetricName(
+            "millstream_streams_went_back_total",
+            "counter",
+            "streams",
+            "Times that blocks were read again because the ledger did not know them although their offsets were committed, by topic.",
+            ("topic",),
+        ),
         MetricName("millstream_streams_insert_retries_total", "counter", "streams", "INSERTs that had to be repeated, by topic.", ("topic",)),
         MetricName(
             "millstream_streams_freshness_seconds", "histogram", "streams", "Time from the close of a block in ingest to its storage, by topic.", ("topic",)

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import httpx
@@ -147,12 +147,27 @@ async def pages(client: httpx.AsyncClient, kind: str, subject: str, grain: str) 
 
 async def committed_to_zero(stack: LiveStack, topics: Collection[str]) -> None:
     """Set the workers' offsets on the topics back to the first record. No worker may run."""
+    await commit(stack, {TopicPartition(topic, part): 0 for topic in topics for part in range(stack.settings.kafka.partitions)})
+
+
+async def ends(stack: LiveStack, topic: str) -> dict[TopicPartition, int]:
+    """The offset behind the last record of every partition."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=stack.settings.kafka.bootstrap)
+    await consumer.start()
+    try:
+        found: dict[TopicPartition, int] = await consumer.end_offsets([TopicPartition(topic, part) for part in range(stack.settings.kafka.partitions)])
+        return found
+    finally:
+        await consumer.stop()
+
+
+async def commit(stack: LiveStack, offsets: Mapping[TopicPartition, int]) -> None:
+    """Set the workers' offsets. No worker may run."""
     consumer = AIOKafkaConsumer(bootstrap_servers=stack.settings.kafka.bootstrap, group_id=stack.settings.streams.app_id, enable_auto_commit=False)
     await consumer.start()
     try:
-        places = [TopicPartition(topic, part) for topic in topics for part in range(stack.settings.kafka.partitions)]
-        consumer.assign(places)
+        consumer.assign(list(offsets))
         async with asyncio.timeout(30):
-            await consumer.commit(dict.fromkeys(places, 0))
+            await consumer.commit(dict(offsets))
     finally:
         await consumer.stop()

@@ -7,7 +7,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from schemas.topics import EVENTS, EXPERIMENT_MARKS
 from tests.faults.load import Load
-from tests.faults.oracle import assert_exact, committed_to_zero, drained
+from tests.faults.oracle import assert_exact, commit, committed_to_zero, drained, ends
 from tests.flow.stack import LiveStack
 from tests.support import eventually
 
@@ -28,6 +28,16 @@ async def test_rewinding_to_zero_doubles_nothing(stack: LiveStack) -> None:
         await _reread(stack)
         assert await _rows(stack) == before
         await assert_exact(stack, load.experiment, load.acknowledged)
+
+
+async def test_offsets_ahead_of_the_ledger_lose_nothing(stack: LiveStack) -> None:
+    await asyncio.to_thread(stack.remove_worker, stack.workers[0])
+    async with Load(stack, "ahead", pause_s=0.02) as load:
+        await load.more(60)
+    await commit(stack, {place: max(0, end - 1) for place, end in (await ends(stack, EVENTS.name)).items()})
+    worker = await asyncio.to_thread(stack.add_worker)
+    await assert_exact(stack, load.experiment, load.acknowledged)
+    assert "going back to blocks that the ledger does not know" in stack.log(worker)
 
 
 async def _reread(stack: LiveStack) -> None:

@@ -1,6 +1,6 @@
 """ClickHouse and Kafka that do what a test tells them, and remember what they were asked."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -19,6 +19,8 @@ class ScriptedClickHouse:
         """Table, body and settings of every INSERT that was tried."""
         self.failures: dict[str, list[Failure]] = {}
         """By table, what the next INSERTs into it end with."""
+        self.before_insert: Callable[[], Awaitable[None]] | None = None
+        """Awaited before an INSERT is taken in."""
         self.queries: list[str] = []
         self._answer = answer
 
@@ -28,6 +30,8 @@ class ScriptedClickHouse:
 
     async def insert_bytes(self, sql: str, body: bytes, settings: Mapping[str, Any] = {}, *, timeout: float | None = None) -> None:
         table = sql.split()[2]
+        if self.before_insert is not None:
+            await self.before_insert()
         self.inserts.append((table, body, dict(settings)))
         waiting = self.failures.get(table)
         if waiting and (failure := waiting.pop(0)) is not None:

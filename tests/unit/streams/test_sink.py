@@ -17,7 +17,7 @@ from schemas.topics import DEAD_LETTERS, EVENTS, EXPERIMENT_MARKS, LOGS, Topic
 from streams.dead_letters import DeadLetters
 from streams.ledger import Ledger
 from streams.pace import Pace
-from streams.sink import INSERT_SETTINGS, OffsetGap, Revoked, Sink
+from streams.sink import INSERT_SETTINGS, Revoked, Sink
 from tests.support import eventually
 from tests.unit.streams.fakes import ScriptedClickHouse, ScriptedProducer
 
@@ -52,8 +52,9 @@ class Bench:
         self.steps: list[str] = []
         self.high = high
         self.owned = True
-        self.earliest = 7
+        self.first_held = 7
         """First offset that Kafka holds."""
+        self.went_back: list[int] = []
         self.clickhouse = ScriptedClickHouse(self.steps, lambda _sql, _params: [{"high": self.high, "n": int(self.high >= 0)}])
         self.producer = ScriptedProducer(self.steps)
         clickhouse: Any = self.clickhouse
@@ -62,10 +63,13 @@ class Bench:
         self.ledger = Ledger(clickhouse, "gen", SETTINGS.streams, clock)
         dead = DeadLetters(topic.name, producer, SETTINGS.streams)
         pace, owned = Pace(clock, 1.0), lambda _topic, _partition: self.owned
-        self.sink = Sink(topic, FED[topic.name], marks, clickhouse, producer, self.ledger, dead, SETTINGS, clock, pace, owned, self._earliest)
+        self.sink = Sink(topic, FED[topic.name], marks, clickhouse, producer, self.ledger, dead, SETTINGS, clock, pace, owned, self)
 
-    async def _earliest(self, _topic: str, _partition: int) -> int:
-        return self.earliest
+    async def earliest(self, _topic: str, _partition: int) -> int:
+        return self.first_held
+
+    async def go_back(self, _topic: str, _partition: int, offset: int) -> None:
+        self.went_back.append(offset)
 
     async def store(self, given: Record) -> None:
         await self.sink.store(given, lambda: self.steps.append(f"release {given.offset}"))
@@ -133,14 +137,41 @@ async def test_what_the_ledger_knows_is_skipped_and_asked_for_once() -> None:
 @pytest.mark.parametrize("high", [4, -1])
 async def test_a_record_that_came_before_its_turn_is_not_stored(high: int) -> None:
     bench = Bench(high)
-    bench.earliest = 0
-    with pytest.raises(OffsetGap, match="offset 6"):
-        await bench.store(record(6))
+    bench.first_held = 0
+    await bench.store(record(6))
     assert bench.steps == [] and not bench.clickhouse.inserts, "or the mark would say that those before it are stored"
+    assert bench.went_back == [high + 1]
     await bench.store_all(*(record(offset, f"b{offset}") for offset in range(high + 1, 8)))
     assert bench.steps[-1] == "release 7"
-    with pytest.raises(OffsetGap):
-        await bench.store(record(9))
+    await bench.store(record(9))
+    assert bench.went_back == [high + 1, 8]
+
+
+async def test_of_what_is_missing_that_is_read_again_which_kafka_holds() -> None:
+    bench = Bench(high=2)
+    bench.first_held = 5
+    await bench.store(record(7))
+    assert bench.went_back == [5]
+
+
+async def test_what_ends_after_partitions_moved_does_not_raise_the_mark() -> None:
+    bench, begun, moved = Bench(high=8), asyncio.Event(), asyncio.Event()
+
+    async def insert_ends_late() -> None:
+        begun.set()
+        await moved.wait()
+
+    bench.clickhouse.before_insert = insert_ends_late
+    storing = asyncio.create_task(bench.store(record(9)))
+    await begun.wait()
+    bench.sink.forget()
+    moved.set()
+    await storing
+    await bench.ledger.drain()
+    bench.clickhouse.before_insert = None
+    bench.steps.clear()
+    await bench.store_all(record(9))
+    assert bench.steps == ["events", "experiment_marks", "ledger", "release 9"], "the mark that counts is the one on the ledger"
 
 
 async def test_records_that_kafka_dropped_are_passed() -> None:
