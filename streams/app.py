@@ -125,10 +125,10 @@ class Agents:
         self._ledger = Ledger(parts.clickhouse, parts.generation, parts.settings.streams, parts.clock)
         self._letters = DeadLetterIndex(parts.clickhouse, parts.settings.streams, parts.clock)
         self._pace = Pace(parts.clock, parts.settings.streams.keeping_up_s)
-        windows = ExperimentWindows(
+        self._windows = ExperimentWindows(
             parts.clickhouse, parts.clock, parts.definitions, assignments=self._writer("assignments"), significance=self._writer("significance")
         )
-        self._experiments = self._refresher(windows, ENDING_GRAINS, self._share)
+        self._experiments = self._refresher(self._windows, ENDING_GRAINS, self._share)
         self._refreshers: dict[str, tuple[Topic, Refresher]] = {
             "assignments": (EXPERIMENT_MARKS, self._experiments),
             "significance": (EXPERIMENT_MARKS, self._experiments),
@@ -167,11 +167,13 @@ class Agents:
         return [*dict.fromkeys(refresher for _, refresher in self._refreshers.values()), self._evaluator]
 
     def _share(self, subject: Subject) -> float:
-        """The share of time for an experiment: more where units are protected, and as long as nothing else needs the engine, including other experiments."""
+        """The share of time for an experiment: more where units are protected, where a refresh is cheap, and as long as nothing else needs the engine,
+        including other experiments."""
         settings = self._parts.settings.streams
         eager = settings.eager_duty / max(1, self._experiments.waiting) if self._pace.keeping_up() else 0.0
-        guarded = is_guarded(self._parts.definitions.experiment(subject.tenant, subject.name))
-        return max(settings.refresh_duty, settings.guarded_duty if guarded else 0.0, eager)
+        guarded = settings.guarded_duty if is_guarded(self._parts.definitions.experiment(subject.tenant, subject.name)) else 0.0
+        held = settings.held_duty / max(1, self._experiments.waiting) if self._windows.held_units(subject) else 0.0
+        return max(settings.refresh_duty, guarded, held, eager)
 
     def _rule_share(self, subject: Subject) -> float:
         """The share of time for an evaluation rule: more where somebody waits for an alert, and as long as nothing else needs the engine."""

@@ -62,6 +62,7 @@ class Assignments:
         by_minute = _count(table, "minute")
         weights = self._weights(subject, {name for counts in by_minute.values() for name in counts})
         changed = await self._changed(subject, batch, state.by_minute, by_minute)
+        figures: dict[str, dict[int, Items]] = {}
         for grain in SPANS:
             windows: defaultdict[int, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
             wanted = {window_start(minute * MINUTE_US, grain) for minute in changed}
@@ -70,10 +71,9 @@ class Assignments:
                 if start in wanted:
                     for name, units in counts.items():
                         windows[start][name] += units
-            figures = {start: _items(windows.get(start, {}), weights) for start in wanted}
-            await self._writer.write(subject.tenant, subject.name, grain.value, figures, positions)
-        whole = _items(_sum(by_minute.values()), weights, suspects=_suspects(table, weights))
-        await self._writer.write(subject.tenant, subject.name, Grain.ALL.value, {0: whole}, positions)
+            figures[grain.value] = {start: _items(windows.get(start, {}), weights) for start in wanted}
+        figures[Grain.ALL.value] = {0: _items(_sum(by_minute.values()), weights, suspects=_suspects(table, weights))}
+        await self._writer.write_grains(subject.tenant, subject.name, figures, positions)
         await self._writer.watermark(subject.tenant, subject.name, positions)
         state.positions, state.by_minute = positions, by_minute
 

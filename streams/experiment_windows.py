@@ -27,11 +27,19 @@ class ExperimentWindows:
         self._assignments.forget()
         self._significance.forget()
 
+    def held_units(self, subject: Subject) -> int:
+        """How many units of an experiment are held in memory; 0 when they are read anew."""
+        return self._readings.held_units(subject)
+
+    async def drain(self) -> None:
+        """Wait until what goes on beside the refreshes is done."""
+        await self._readings.drain()
+
     async def refresh(self, subject: Subject, batch: Batch) -> None:
         """Significance first, since guardrails wait for it; then every window of assignments."""
         if await self._is_empty(subject, batch):
             return
-        reading = await self._readings.read(subject, batch)
+        reading = await self._readings.read(subject, batch, await self._significance.included(subject))
         positions = await self._significance.refresh(subject, batch, reading)
         await self._assignments.refresh(subject, batch, reading)
         await self._readings.maybe_seal(subject, positions)

@@ -34,11 +34,16 @@ Items = Mapping[str, Mapping[str, Any]]
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
+_Place = tuple[str, str, int]
+"""Subject, grain and start of a window."""
+
+
 @dataclass(frozen=True)
 class _Changed:
     """A window that differs from what is stored, with the items that do and with all of them."""
 
     subject: str
+    grain: str
     start: int
     differs: dict[str, str]
     now: dict[str, str]
@@ -55,6 +60,7 @@ class WindowWriter:
         self._last: OrderedDict[tuple[str, str, str, int], dict[str, str]] = OrderedDict()
         self._revisions: dict[tuple[str, str], int] = {}
         self._unsent: list[WindowUpdate] = []
+        self._writing = asyncio.Lock()
 
     def forget(self) -> None:
         """Drop what is remembered: another worker may have written since."""
@@ -67,29 +73,35 @@ class WindowWriter:
 
         An item that is gone is stored as an empty object. Raises ClickHouseError or Unavailable; repeating is safe.
         """
-        await self.write_many(tenant, grain, {subject: windows}, positions)
+        await self.write_grains(tenant, subject, {grain: windows}, positions)
+
+    async def write_grains(self, tenant: str, subject: str, grains: Mapping[str, Mapping[int, Items]], positions: Mapping[str, int]) -> None:
+        """`write` for several grains at once, as one revision."""
+        places = {(subject, grain, start): items for grain, windows in grains.items() for start, items in windows.items()}
+        async with self._writing:
+            await self._write_group(tenant, places, positions)
 
     async def write_many(self, tenant: str, grain: str, subjects: Mapping[str, Mapping[int, Items]], positions: Mapping[str, int]) -> None:
         """`write` for many subjects at once: few statements, and a revision of its own for each subject that changed."""
         for group in _groups(subjects):
-            await self._write_group(tenant, grain, group, positions)
+            places = {(subject, grain, start): items for subject, windows in group.items() for start, items in windows.items()}
+            async with self._writing:
+                await self._write_group(tenant, places, positions)
 
-    async def _write_group(self, tenant: str, grain: str, subjects: Mapping[str, Mapping[int, Items]], positions: Mapping[str, int]) -> None:
+    async def _write_group(self, tenant: str, windows: Mapping[_Place, Items], positions: Mapping[str, int]) -> None:
         await self._send_unsent()
-        stored, read_back = await self._stored(tenant, grain, {(subject, start) for subject, windows in subjects.items() for start in windows})
+        stored, read_back = await self._stored(tenant, windows)
         changed: list[_Changed] = []
-        for subject, windows in subjects.items():
-            for start, items in windows.items():
-                before = stored[(subject, start)]
-                now = {name: _encode(figures).decode() for name, figures in items.items()}
-                now.update({name: "{}" for name in before if name not in now})
-                differs = {name: text for name, text in now.items() if before.get(name) != text}
-                if differs:
-                    changed.append(_Changed(subject, start, differs, now))
-                elif (subject, start) in read_back:
-                    # Whoever stored it may have ended before it was published; who has it already ignores the revision.
-                    at, revision = self._clock.now_us(), read_back[(subject, start)]
-                    self._unsent.append(WindowUpdate(self._kind, tenant, subject, grain, start, revision, at, positions, _joined(before)))
+        for place, items in windows.items():
+            before = stored[place]
+            now = {name: _encode(figures).decode() for name, figures in items.items()}
+            now.update({name: "{}" for name in before if name not in now})
+            differs = {name: text for name, text in now.items() if before.get(name) != text}
+            if differs:
+                changed.append(_Changed(*place, differs, now))
+            elif place in read_back:
+                # Whoever stored it may have ended before it was published; who has it already ignores the revision.
+                self._unsent.append(WindowUpdate(self._kind, tenant, *place, read_back[place], self._clock.now_us(), positions, _joined(before)))
         if not changed:
             await self._send_unsent()
             return
@@ -97,19 +109,20 @@ class WindowWriter:
         at = self._clock.now_us()
         rows = [
             {
-                "tenant": tenant, "subject": window.subject, "grain": grain, "window_start": sql_time(window.start), "item": name,
+                "tenant": tenant, "subject": window.subject, "grain": window.grain, "window_start": sql_time(window.start), "item": name,
                 "revision": revisions[window.subject], "computed_at": sql_time(at), "positions": dict(positions), "payload": text,
             }
             for window in changed
             for name, text in window.differs.items()
         ]  # fmt: skip
-        first = changed[0].subject
-        await insert_rows(self._clickhouse, f"windows_{self._kind}", rows, token=f"{self._kind}/{tenant}/{first}/{grain}/{revisions[first]}/{at}")
+        first = changed[0]
+        token = f"{self._kind}/{tenant}/{first.subject}/{first.grain}/{revisions[first.subject]}/{at}"
+        await insert_rows(self._clickhouse, f"windows_{self._kind}", rows, token=token)
         for window in changed:
             self._revisions[(tenant, window.subject)] = revisions[window.subject]
-            self._remember((tenant, window.subject, grain, window.start), window.now)
+            self._remember((tenant, window.subject, window.grain, window.start), window.now)
         self._unsent += [
-            WindowUpdate(self._kind, tenant, window.subject, grain, window.start, revisions[window.subject], at, positions, _joined(window.now))
+            WindowUpdate(self._kind, tenant, window.subject, window.grain, window.start, revisions[window.subject], at, positions, _joined(window.now))
             for window in changed
         ]
         await self._send_unsent()
@@ -143,28 +156,28 @@ class WindowWriter:
     async def _publish(self, update: WindowUpdate) -> None:
         await self._producer.send(UPDATES.name, encode_update(update), key=f"{update.tenant}/{update.subject}".encode())
 
-    async def _stored(
-        self, tenant: str, grain: str, places: Collection[tuple[str, int]]
-    ) -> tuple[dict[tuple[str, int], dict[str, str]], dict[tuple[str, int], int]]:
-        """What is stored of windows, by subject and start; what is not remembered is read back in one statement. Also the revisions of
-        those that were read back and exist."""
-        revisions: dict[tuple[str, int], int] = {}
-        found: dict[tuple[str, int], dict[str, str]] = {}
-        unknown: dict[tuple[str, int], dict[str, str]] = {}
-        for subject, start in places:
+    async def _stored(self, tenant: str, places: Collection[_Place]) -> tuple[dict[_Place, dict[str, str]], dict[_Place, int]]:
+        """What is stored of windows; what is not remembered is read back in one statement for each grain. Also the revisions of those that were
+        read back and exist."""
+        revisions: dict[_Place, int] = {}
+        found: dict[_Place, dict[str, str]] = {}
+        unknown: dict[_Place, dict[str, str]] = {}
+        for subject, grain, start in places:
             known = self._last.get((tenant, subject, grain, start))
             if known is None:
-                unknown[(subject, start)] = {}
+                unknown[subject, grain, start] = {}
             else:
-                found[(subject, start)] = known
-        if unknown:
-            subjects, starts = sorted({subject for subject, _ in unknown}), sorted({start for _, start in unknown})
+                found[subject, grain, start] = known
+        for grain in sorted({grain for _, grain, _ in unknown}):
+            subjects = sorted({subject for subject, of, _ in unknown if of == grain})
+            starts = sorted({start for _, of, start in unknown if of == grain})
             for subject, start, item, payload, revision in await reader.payloads(self._clickhouse, self._kind, tenant, grain, subjects, starts):
-                if (subject, start) in unknown:
-                    unknown[(subject, start)][item] = payload
-                    revisions[(subject, start)] = max(revision, revisions.get((subject, start), 0))
-            for (subject, start), items in unknown.items():
-                self._remember((tenant, subject, grain, start), items)
+                place = (subject, grain, start)
+                if place in unknown:
+                    unknown[place][item] = payload
+                    revisions[place] = max(revision, revisions.get(place, 0))
+        for (subject, grain, start), items in unknown.items():
+            self._remember((tenant, subject, grain, start), items)
         return found | unknown, revisions
 
     def _remember(self, place: tuple[str, str, str, int], items: dict[str, str]) -> None:

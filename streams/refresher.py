@@ -138,8 +138,8 @@ _Window = tuple[Subject, Grain, int]
 
 
 class Refresher:
-    """Drives some windows: the cumulative window of a subject first, its other windows as time allows, and last those that a changed definition
-    made out of date.
+    """Drives some windows: the cumulative window of a subject first, beside it its other windows as time allows, and last those that a changed
+    definition made out of date.
 
     What is expensive is refreshed seldom: after a refresh that took `c` seconds the subject's cumulative window rests for
     `c * (1 / share - 1)`, and so do all other windows together after one of them, so that refreshing never takes more than
@@ -164,7 +164,7 @@ class Refresher:
         self._caught_up: dict[Subject, _Round] = {}
         self._due: dict[_Window, list[Ack]] = {}
         self._outdated: dict[_Window, list[Ack]] = {}
-        self._wake = asyncio.Event()
+        self._wake, self._wake_rest = asyncio.Event(), asyncio.Event()
         self._epoch = 0
         self._arrived = 0
 
@@ -197,36 +197,60 @@ class Refresher:
         self._windows.forget()
 
     async def run(self) -> None:
-        """Refresh for ever. Blocks while ClickHouse is away and goes on by itself."""
+        """Refresh for ever, the cumulative windows beside all others. Blocks while ClickHouse is away and goes on by itself."""
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._repeat(self._first, self._wake))
+            both.create_task(self._repeat(self._rest, self._wake_rest))
+
+    async def _repeat(self, step: Callable[[], Awaitable[float | None]], wake: asyncio.Event) -> None:
         while True:
-            pause = await self._step()
+            wake.clear()
+            pause = await step()
             if pause is None:
-                await self._wake.wait()
+                await wake.wait()
             elif pause > 0:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), pause)
+                    await asyncio.wait_for(wake.wait(), pause)
 
-    async def _step(self) -> float | None:
-        """Do the most urgent refresh; how long to rest otherwise, None for "until something comes"."""
-        self._wake.clear()
+    async def step(self) -> float | None:
+        """Do the most urgent refresh, one at a time; how long to rest otherwise, None for "until something comes"."""
+        pauses = []
+        for turn in (self._first, self._rest):
+            pause = await turn()
+            if pause == 0.0:
+                return 0.0
+            pauses.append(pause)
+        return min((pause for pause in pauses if pause is not None), default=None)
+
+    async def _first(self) -> float | None:
+        """Do the most urgent of the cumulative windows, or say how far the others are; how long to rest otherwise."""
         now = self._clock.monotonic()
         ready = next((subject for subject in self._batches if self._rests_until(subject) <= now), None)
         if ready is not None:
             await self._cumulative(ready)
+            self._wake_rest.set()
             return 0.0
         if self._caught_up:
             return await self._say_caught_up()
+        times = [self._rests_until(subject) for subject in self._batches]
+        # Not for longer than it may take until a share rises.
+        return min(max(0.005, min(times) - now), LOOK_AGAIN_S) if times else None
+
+    async def _rest(self) -> float | None:
+        """Do the most urgent of all other windows; how long to rest otherwise."""
+        now = self._clock.monotonic()
         if self._due and self._windows_rest_until <= now:
             self._windows_rest_until = await self._window(min(self._due, key=lambda place: (place[1].seconds, place)))
+            self._wake.set()
             return 0.0
         if self._outdated and not self._due and self._outdated_rest_until <= now:
             # What was computed once already waits for what just came, which never rests because of it.
             self._outdated_rest_until = await self._window(next(iter(self._outdated)))
+            self._wake.set()
             return 0.0
-        times = [self._rests_until(subject) for subject in self._batches]
-        times += [self._windows_rest_until] if self._due else [self._outdated_rest_until] if self._outdated else []
-        # Not for longer than it may take until a share rises.
-        return min(max(0.005, min(times) - now), LOOK_AGAIN_S) if times else None
+        if self._due or self._outdated:
+            return min(max(0.005, (self._windows_rest_until if self._due else self._outdated_rest_until) - now), LOOK_AGAIN_S)
+        return None
 
     def _rests_until(self, subject: Subject) -> float:
         """When the cumulative window of a subject may be refreshed again; it changes with the subject's share."""

@@ -57,6 +57,10 @@ class Significance:
         self._states.clear()
         self._writer.forget()
 
+    async def included(self, subject: Subject) -> position.Positions:
+        """Positions that the cumulative window includes already. Raises ClickHouseError."""
+        return (await self._state(subject)).positions
+
     async def refresh(self, subject: Subject, batch: Batch, reading: Reading) -> position.Positions:
         """Bring the cumulative window up to date; the positions that it includes. Raises ClickHouseError; repeating is safe."""
         state = await self._state(subject)
@@ -119,7 +123,7 @@ class Significance:
             return {}
         control = experiment.control
         weights = {variant.name: variant.weight for variant in experiment.variants}
-        ratio = sample_ratio.check({name: sums.units(name) for name in {*weights, *sums.variants}}, weights)
+        ratio = sample_ratio.check({name: sums.units(name) for name in sorted({*weights, *sums.variants})}, weights)
         context = {
             "control": control,
             "alpha": experiment.alpha,

@@ -16,6 +16,9 @@ from streams.rows import insert_rows
 SEAL_ROWS = 1_000_000
 """Events behind the seal from which on they are folded in: few enough to read at every refresh, many enough to make folding rare."""
 
+HELD_SEAL_ROWS = 8_000_000
+"""The same for an experiment whose units are held in memory: there the seal only serves a worker that has to begin anew."""
+
 TIMEOUT_S = 60.0
 """Deadline of one statement over the totals."""
 
@@ -71,6 +74,15 @@ class UnitTotals:
         state.any_stored = state.any_stored or await experiments.any_stored(self._clickhouse, subject.tenant, subject.name)
         return state.any_stored
 
+    def sealed(self, subject: Subject) -> dict[int, int]:
+        """The first offset behind the seal, by partition, as far as it is known; for what stays right when a seal is made meanwhile."""
+        seal = self._states[subject].seal
+        return dict(seal.positions) if seal else {}
+
+    def came(self, subject: Subject, events: int) -> None:
+        """More events are behind the seal, which were not looked at by `ready`."""
+        self._states[subject].tail += events
+
     async def ready(self, subject: Subject, batch: Batch) -> Ready:
         """Make the totals include the batch. Raises ClickHouseError; repeating is safe."""
         state = self._states[subject]
@@ -88,16 +100,17 @@ class UnitTotals:
             state.measured = position.merge(state.measured, batch.positions)
         return Ready(dict(state.seal.positions), state.totals + state.tail)
 
-    async def maybe_seal(self, subject: Subject, positions: position.Positions) -> None:
-        """Fold the tail up to `positions` into the totals when it has grown long. Call it when nothing is waiting."""
+    async def maybe_seal(self, subject: Subject, positions: position.Positions, rows: int) -> None:
+        """Fold the tail up to `positions` into the totals when it has this many rows. Nothing that `ready` gave may be in use meanwhile. Raises ClickHouseError."""
         state = self._states[subject]
-        if state.seal is None or state.tail < SEAL_ROWS:
+        if state.seal is None or state.tail < rows:
             return
         until = dict(state.seal.positions)
         for part, offset in event_positions(positions).items():
             until[part] = max(until.get(part, 0), offset + 1)
-        state.seal = await self._advance(subject, state.seal, until)
-        state.measured = {}
+        # Where this fails half way, the intent that is noted by then is what has to be carried out.
+        seal, state.seal = state.seal, None
+        state.seal, state.measured, state.tail = await self._advance(subject, seal, until), {}, 0
 
     async def _load(self, subject: Subject) -> _Seal:
         """The seal in force; an intent that was not completed is carried out again first."""

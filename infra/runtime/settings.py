@@ -104,6 +104,12 @@ class StreamSettings(BaseSettings):
     refresh_min_s: float = Field(0.1, ge=0, description="Shortest time between two refreshes of one subject.")
     refresh_duty: float = Field(0.1, gt=0, le=1, description="Largest share of time that the cumulative window of one subject may take.")
     eager_duty: float = Field(0.5, gt=0, le=1, description="The same for all experiments together while blocks are stored as fast as they come.")
+    held_duty: float = Field(
+        0.7,
+        gt=0,
+        le=1,
+        description="The same for an experiment whose units are held in memory, so that a refresh costs no more than what came since the last one.",
+    )
     keeping_up_s: float = Field(0.5, gt=0, description="How long a block may wait for its INSERT before the sinks count as behind.")
     guarded_duty: float = Field(0.5, gt=0, le=1, description="The same for running experiments that have guardrails.")
     window_duty: float = Field(0.05, gt=0, le=1, description="Largest share of time that the other windows of one computation may take together.")

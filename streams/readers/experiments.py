@@ -19,17 +19,19 @@ from schemas.tables.events import BUCKETS
 from schemas.tables.unit_totals import FIGURES, NEVER, NO_VARIANT
 from schemas.windows import ALL_TIME
 
-_SETTINGS = {"max_threads": 1, "max_memory_usage": 1_500_000_000}
+SETTINGS = {"max_threads": 1, "max_memory_usage": 1_500_000_000}
+_PATIENT = {**SETTINGS, "os_threads_nice_value_query": 10}
+"""Behind everything else, where the server may do that (CAP_SYS_NICE): for long readings that nobody waits for."""
 
 SLICE_ROWS = 4_000_000
 """Rows of totals and tail that one query adds up, so that its hash table stays below a few hundred megabytes."""
 MAX_TYPES = 40
 """Event types that one query adds up side by side; more take several queries."""
 
-_OF_EXPERIMENT = "tenant = {tenant:String} AND experiment = {experiment:String}"
+OF_EXPERIMENT = "tenant = {tenant:String} AND experiment = {experiment:String}"
 _IN_BUCKETS = "bucket BETWEEN {low:UInt16} AND {high:UInt16} AND (empty({buckets:Array(UInt16)}) OR bucket IN {buckets:Array(UInt16)})"
 _IN_TIME = "time >= fromUnixTimestamp64Micro({start:Int64}, 'UTC') AND time < fromUnixTimestamp64Micro({end:Int64}, 'UTC')"
-_BEHIND_SEAL = "offset >= {oldest:UInt64} AND offset >= {sealed:Map(UInt16, UInt64)}[part]"
+BEHIND_SEAL = "offset >= {oldest:UInt64} AND offset >= {sealed:Map(UInt16, UInt64)}[part]"
 """The seal maps every partition that has events of the experiment to the first offset behind it; it is empty where nothing is sealed."""
 
 _VALUE = "if({path:String} = 'value', value, JSONExtract(metadata, {path:String}, 'Nullable(Float64)'))"
@@ -45,6 +47,8 @@ def _as_figures(value: str, prefix: str = "") -> str:
     )
 
 
+AS_FIGURES = _as_figures("value")
+"""An event in the form of a row of totals."""
 _COLUMNS = "bucket, unit, event_type, " + ", ".join(FIGURES)
 _MERGED = (
     "min(exposed) AS exposed, min(variant_low) AS variant_low, max(variant_high) AS variant_high, min(sdk) AS sdk, min(source) AS source, "
@@ -52,17 +56,17 @@ _MERGED = (
 )
 
 _TOTALS = f"""
-SELECT {_COLUMNS} FROM unit_totals WHERE {_OF_EXPERIMENT} AND {_IN_BUCKETS}
+SELECT {_COLUMNS} FROM unit_totals WHERE {OF_EXPERIMENT} AND {_IN_BUCKETS}
 UNION ALL
-SELECT {_COLUMNS} FROM unit_keyed_totals FINAL WHERE {_OF_EXPERIMENT} AND {_IN_BUCKETS}
+SELECT {_COLUMNS} FROM unit_keyed_totals FINAL WHERE {OF_EXPERIMENT} AND {_IN_BUCKETS}
 UNION ALL
-SELECT bucket, unit, event_type, {_as_figures("value")} FROM events
-WHERE {_OF_EXPERIMENT} AND {_IN_BUCKETS} AND keyed = 0 AND quarantined = 0 AND {_BEHIND_SEAL}
+SELECT bucket, unit, event_type, {AS_FIGURES} FROM events
+WHERE {OF_EXPERIMENT} AND {_IN_BUCKETS} AND keyed = 0 AND quarantined = 0 AND {BEHIND_SEAL}
 """
 
 _ROWS = f"""
 SELECT bucket, unit, event_type, {_as_figures(_VALUE)} FROM events FINAL
-WHERE {_OF_EXPERIMENT} AND {_IN_BUCKETS} AND quarantined = 0 AND {_IN_TIME}
+WHERE {OF_EXPERIMENT} AND {_IN_BUCKETS} AND quarantined = 0 AND {_IN_TIME}
 """
 """Straight from the rows: of one window, or with a value that the totals do not keep. Costs what the rows in question cost."""
 
@@ -73,7 +77,7 @@ def _since_exposure(source: str) -> str:
 SELECT e.bucket AS bucket, e.unit AS unit, e.event_type AS event_type, {_as_figures("e.amount", "e.")}
 FROM (
     SELECT bucket, unit, event_type, time, variant, sdk, source, {_VALUE} AS amount
-    FROM events FINAL WHERE {_OF_EXPERIMENT} AND {_IN_BUCKETS} AND quarantined = 0 AND {_IN_TIME}
+    FROM events FINAL WHERE {OF_EXPERIMENT} AND {_IN_BUCKETS} AND quarantined = 0 AND {_IN_TIME}
 ) AS e
 INNER JOIN (SELECT unit, min(exposed) AS since FROM ({source}) GROUP BY unit) AS s ON e.unit = s.unit
 WHERE e.time >= s.since
@@ -127,7 +131,7 @@ async def moments(clickhouse: ClickHouse, scope: Scope, rows: int, known: Sequen
     The event type '' counts the units themselves, the variant '' those that saw several variants. `early` counts unit totals
     with events from before the unit's exposure. `by_bucket` False adds the buckets up, so that a row may come once per slice.
     """
-    sums, _ = await _read(clickhouse, _slices(scope, rows), known, _keys(by_bucket), timeout)
+    sums, _ = await _read(clickhouse, slices(scope, rows), known, _keys(by_bucket), timeout)
     return sums
 
 
@@ -137,8 +141,8 @@ async def moments_and_exposures(
     """`moments`, and from the same reading the units by first exposure: bucket, variant ('' for units of several), minute since the epoch, sdk, source,
     units. Of the exposures too a row may come once per slice."""
     # Apart by bucket there is nearly a row for each unit, wide as it is; smaller slices keep what is in memory at a time small.
-    slices = _slices(scope, rows * _WIDTH if by_bucket else rows)
-    return await _read(clickhouse, slices, known, (*_keys(by_bucket), *_EXPOSURE), timeout)
+    parts = slices(scope, rows * _WIDTH if by_bucket else rows)
+    return await _read(clickhouse, parts, known, (*_keys(by_bucket), *_EXPOSURE), timeout)
 
 
 _EXPOSURE = ("intDiv(toUnixTimestamp64Micro(since), 60000000) AS minute", "sdk", "source")
@@ -150,9 +154,9 @@ def _keys(by_bucket: bool) -> tuple[str, ...]:
     return ("bucket" if by_bucket else "toUInt16(0) AS bucket", "variant")
 
 
-async def _read(clickhouse: ClickHouse, slices: Sequence[Scope], known: Sequence[str], keys: Sequence[str], timeout: float) -> tuple[pa.Table, pa.Table]:
+async def _read(clickhouse: ClickHouse, parts: Sequence[Scope], known: Sequence[str], keys: Sequence[str], timeout: float) -> tuple[pa.Table, pa.Table]:
     sums, exposures = [], []
-    for part in slices:
+    for part in parts:
         types = list(known[:MAX_TYPES])
         wide = await _wide(clickhouse, part, types, keys, timeout)
         exposures.append(wide.select([name for name in ("bucket", *DIMENSIONS, "units") if name in wide.column_names]))
@@ -167,11 +171,12 @@ async def _read(clickhouse: ClickHouse, slices: Sequence[Scope], known: Sequence
 
 
 async def _wide(clickhouse: ClickHouse, scope: Scope, types: Sequence[str], keys: Sequence[str], timeout: float) -> pa.Table:
-    params = {**scope.params, **_named(types), "types": list(types)}
-    return await clickhouse.query_arrow(_moments(scope.source, len(types), keys), params, settings=_SETTINGS, timeout=timeout)
+    params = {**scope.params, **named(types), "types": list(types)}
+    return await clickhouse.query_arrow(_moments(scope.source, len(types), keys), params, settings=_PATIENT if scope.window else SETTINGS, timeout=timeout)
 
 
-def _named(types: Sequence[str]) -> dict[str, str]:
+def named(types: Sequence[str]) -> dict[str, str]:
+    """Event types as parameters type0, type1 and so on."""
     return {f"type{index}": name for index, name in enumerate(types)}
 
 
@@ -233,7 +238,7 @@ def _long(wide: pa.Table, types: Sequence[str], *, with_units: bool) -> pa.Table
 
 async def _event_types(clickhouse: ClickHouse, scope: Scope, timeout: float) -> list[str]:
     sql = f"SELECT DISTINCT toString(event_type) AS event_type FROM ({scope.source}) ORDER BY event_type"
-    return [row["event_type"] for row in await clickhouse.query(sql, scope.params, settings=_SETTINGS, timeout=timeout)]
+    return [row["event_type"] for row in await clickhouse.query(sql, scope.params, settings=SETTINGS, timeout=timeout)]
 
 
 async def cross(clickhouse: ClickHouse, scope: Scope, type_x: str, count_x: bool, type_y: str, count_y: bool, *, timeout: float) -> list[dict[str, Any]]:
@@ -248,11 +253,11 @@ FROM (
 )
 GROUP BY variant
 """
-    return await clickhouse.query(sql, params, settings=_SETTINGS, timeout=timeout)
+    return await clickhouse.query(sql, params, settings=SETTINGS, timeout=timeout)
 
 
-def _slices(scope: Scope, rows: int) -> list[Scope]:
-    """The scope cut into spans of shards small enough for the memory limit of one query."""
+def slices(scope: Scope, rows: int) -> list[Scope]:
+    """A scope of about so many rows, cut into spans of shards small enough for the memory limit of one query."""
     if scope.window or scope.buckets:
         return [scope]
     count = min(64, 1 + rows // SLICE_ROWS)
@@ -296,12 +301,12 @@ async def total_keyed(clickhouse: ClickHouse, tenant: str, experiment: str, unit
 INSERT INTO unit_keyed_totals (tenant, experiment, {_COLUMNS}, computed)
 SELECT {{tenant:String}}, {{experiment:String}}, bucket, unit, event_type, {_MERGED}, {{computed:UInt64}}
 FROM (
-    SELECT bucket, unit, event_type, {_as_figures("value")} FROM events FINAL
-    WHERE {_OF_EXPERIMENT} AND {chosen} AND keyed = 1 AND quarantined = 0
+    SELECT bucket, unit, event_type, {AS_FIGURES} FROM events FINAL
+    WHERE {OF_EXPERIMENT} AND {chosen} AND keyed = 1 AND quarantined = 0
 )
 GROUP BY bucket, unit, event_type
 """
-    settings = {**_SETTINGS, "async_insert": "0", "deduplicate_insert": "disable", "deduplicate_insert_select": "disable"}
+    settings = {**SETTINGS, "async_insert": "0", "deduplicate_insert": "disable", "deduplicate_insert_select": "disable"}
     groups: Iterable[list[str]] = [[]] if units is None else name_groups(units)
     for group in groups:
         params: dict[str, Any] = {"tenant": tenant, "experiment": experiment, "computed": computed, "units": group}
@@ -312,8 +317,8 @@ _SEAL = f"""
 INSERT INTO unit_totals (tenant, experiment, {_COLUMNS})
 SELECT {{tenant:String}}, {{experiment:String}}, bucket, unit, event_type, {_MERGED}
 FROM (
-    SELECT bucket, unit, event_type, {_as_figures("value")} FROM events
-    WHERE {_OF_EXPERIMENT} AND keyed = 0 AND quarantined = 0 AND {_BEHIND_SEAL} AND offset < {{until:Map(UInt16, UInt64)}}[part]
+    SELECT bucket, unit, event_type, {AS_FIGURES} FROM events
+    WHERE {OF_EXPERIMENT} AND keyed = 0 AND quarantined = 0 AND {BEHIND_SEAL} AND offset < {{until:Map(UInt16, UInt64)}}[part]
 )
 GROUP BY bucket, unit, event_type
 ORDER BY bucket, unit, event_type
@@ -326,7 +331,7 @@ async def seal(
     """Fold the events from the old seal up to the new one into `unit_totals`, once per token however often it is tried."""
     params = {**Scope(tenant, experiment, sealed).params, "until": dict(until)}
     settings = {
-        **_SETTINGS,
+        **_PATIENT,
         "async_insert": "0",
         "insert_deduplication_token": token,
         "deduplicate_insert": "enable",
@@ -343,40 +348,40 @@ async def seal(
 
 async def seals(clickhouse: ClickHouse, tenant: str, experiment: str) -> list[tuple[int, bool, dict[int, int]]]:
     """All steps of the experiment's seal, oldest first: number, whether it is the completion, and the first offset behind it by partition."""
-    sql = f"SELECT sequence, done, positions FROM seals FINAL WHERE {_OF_EXPERIMENT} ORDER BY sequence, done"
+    sql = f"SELECT sequence, done, positions FROM seals FINAL WHERE {OF_EXPERIMENT} ORDER BY sequence, done"
     rows = await clickhouse.query(sql, {"tenant": tenant, "experiment": experiment})
     return [(int(r["sequence"]), bool(r["done"]), {int(part): int(offset) for part, offset in r["positions"].items()}) for r in rows]
 
 
 async def partitions(clickhouse: ClickHouse, tenant: str, experiment: str) -> list[int]:
     """The partitions of the events topic that stored events of the experiment came from."""
-    rows = await clickhouse.query(f"SELECT DISTINCT part FROM events WHERE {_OF_EXPERIMENT}", {"tenant": tenant, "experiment": experiment}, settings=_SETTINGS)
+    rows = await clickhouse.query(f"SELECT DISTINCT part FROM events WHERE {OF_EXPERIMENT}", {"tenant": tenant, "experiment": experiment}, settings=SETTINGS)
     return [int(row["part"]) for row in rows]
 
 
 async def any_stored(clickhouse: ClickHouse, tenant: str, experiment: str) -> bool:
     """Whether there is an event of the experiment, or were some whose totals are kept. One look into the primary keys."""
-    tables = " UNION ALL ".join(f"(SELECT 1 AS found FROM {table} WHERE {_OF_EXPERIMENT} LIMIT 1)" for table in ("events", "unit_totals", "unit_keyed_totals"))
-    return bool(await clickhouse.query(f"SELECT found FROM ({tables}) LIMIT 1", {"tenant": tenant, "experiment": experiment}, settings=_SETTINGS))
+    tables = " UNION ALL ".join(f"(SELECT 1 AS found FROM {table} WHERE {OF_EXPERIMENT} LIMIT 1)" for table in ("events", "unit_totals", "unit_keyed_totals"))
+    return bool(await clickhouse.query(f"SELECT found FROM ({tables}) LIMIT 1", {"tenant": tenant, "experiment": experiment}, settings=SETTINGS))
 
 
 async def any_outside(clickhouse: ClickHouse, tenant: str, experiment: str, span: tuple[int, int], checked: Mapping[int, int]) -> bool:
     """Whether an event of the experiment lies outside a range of event times. `checked` are, by partition, the first offsets that are not known to have none."""
-    sql = f"SELECT 1 AS found FROM events WHERE {_OF_EXPERIMENT} AND quarantined = 0 AND {_BEHIND_SEAL} AND NOT ({_IN_TIME}) LIMIT 1"
-    return bool(await clickhouse.query(sql, Scope(tenant, experiment, checked, window=span).params, settings=_SETTINGS))
+    sql = f"SELECT 1 AS found FROM events WHERE {OF_EXPERIMENT} AND quarantined = 0 AND {BEHIND_SEAL} AND NOT ({_IN_TIME}) LIMIT 1"
+    return bool(await clickhouse.query(sql, Scope(tenant, experiment, checked, window=span).params, settings=SETTINGS))
 
 
 async def minutes(clickhouse: ClickHouse, tenant: str, experiment: str) -> tuple[int, ...]:
     """The minutes since the epoch in which the experiment has events, ascending. Reads the times of all of them."""
-    sql = f"SELECT DISTINCT intDiv(toUnixTimestamp64Micro(time), 60000000) AS minute FROM events WHERE {_OF_EXPERIMENT} AND quarantined = 0 ORDER BY minute"
-    return tuple(int(row["minute"]) for row in await clickhouse.query(sql, {"tenant": tenant, "experiment": experiment}, settings=_SETTINGS))
+    sql = f"SELECT DISTINCT intDiv(toUnixTimestamp64Micro(time), 60000000) AS minute FROM events WHERE {OF_EXPERIMENT} AND quarantined = 0 ORDER BY minute"
+    return tuple(int(row["minute"]) for row in await clickhouse.query(sql, {"tenant": tenant, "experiment": experiment}, settings=SETTINGS))
 
 
 async def sizes(clickhouse: ClickHouse, tenant: str, experiment: str, sealed: Mapping[int, int]) -> tuple[int, int]:
     """Rows of sealed totals, and events behind the seal."""
     sql = f"""
-SELECT (SELECT count() FROM unit_totals WHERE {_OF_EXPERIMENT}) AS totals,
-    (SELECT count() FROM events WHERE {_OF_EXPERIMENT} AND keyed = 0 AND {_BEHIND_SEAL}) AS tail
+SELECT (SELECT count() FROM unit_totals WHERE {OF_EXPERIMENT}) AS totals,
+    (SELECT count() FROM events WHERE {OF_EXPERIMENT} AND keyed = 0 AND {BEHIND_SEAL}) AS tail
 """
-    rows = await clickhouse.query(sql, Scope(tenant, experiment, sealed).params, settings=_SETTINGS)
+    rows = await clickhouse.query(sql, Scope(tenant, experiment, sealed).params, settings=SETTINGS)
     return int(rows[0]["totals"]), int(rows[0]["tail"])

@@ -86,6 +86,11 @@ class Experiment:
         units, minutes = {e["unit"] for e in events}, {e["minute"] for e in events}
         return Mark(TENANT, SUBJECT.name, "events", part, offset, "b", tuple(sorted(minutes)), tuple(sorted(units)), len(rows), keyed)
 
+    @property
+    def held_units(self) -> int:
+        """How many units the worker holds in memory."""
+        return self.windows.held_units(SUBJECT)
+
     async def stored(self, kind: str) -> Windows:
         """The windows as they are stored."""
         found = await self.place.windows(kind)
@@ -103,9 +108,9 @@ class Experiment:
             for mark in given:
                 refresher.add(mark, lambda mark=mark: released.append(mark))  # type: ignore[misc]
             while len(released) < len(given):
-                pause = await refresher._step()
+                pause = await refresher.step()
                 assert pause is not None or len(released) == len(given), "marks are left and nothing is due"
-            while await refresher._step() == 0.0:
+            while await refresher.step() == 0.0:
                 pass
 
         yield work

@@ -11,7 +11,7 @@ import pytest
 from schemas.definition_kinds import Experiment as Definition
 from schemas.definition_kinds import Metric, Variant
 from schemas.windows import Grain
-from streams import unit_totals
+from streams import unit_readings, unit_totals
 from tests.flow.experiment_rows import REDEFINED, SUBJECT, Windows, experiment
 from tests.flow.telemetry_rows import T0, TENANT
 from tests.support import EmbeddedParts
@@ -133,6 +133,64 @@ async def test_readings_by_bucket_agree_with_new_ones(parts: EmbeddedParts) -> N
                 await anew([REDEFINED])
             for kind, windows in kept.items():
                 assert await place.stored(kind) == windows, (kind, round_)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_units_held_in_memory_agree_with_new_readings(parts: EmbeddedParts, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """Large blocks, whose marks name no units, over seals, new event types and partitions; after each, what is held says what a new worker reads."""
+    dice, held = random.Random(seed), 0
+    async with experiment(parts) as place, place.running() as work:
+        place.define(DEFINED, Metric(TENANT, "spent", "buy", "mean"))
+        for round_ in range(9):
+            marks = []
+            for part in dice.sample((0, 1, 2), dice.choice((1, 2))):
+                units = dice.sample(range(60 + 20 * round_), 40)
+                events = [_shown(unit, T0 + dice.choice((0, 3)), sdk=dice.choice(["web", "app"])) for unit in units[:30]]
+                events += [_bought(unit, T0 + dice.choice((5, 70)), value=float(dice.randrange(9))) for unit in units[10:]]
+                if round_ > 3:
+                    events += [{"unit": f"u{unit}", "type": f"kind {round_}", "minute": T0 + 80} for unit in units[:5]]
+                if round_ == 5:
+                    events.append({**_shown(0), "variant": "treatment"})
+                if round_ == 6:
+                    events.append(_bought(1_000, T0 - 3, value=1.0))  # of a unit that is exposed later, so that this event must not count
+                if round_ == 7:
+                    events.append(_shown(1_000, T0 + 9))
+                mark = await place.store(*events, part=part)
+                marks.append(msgspec.structs.replace(mark, units=None) if round_ != 4 else mark)
+            monkeypatch.setattr(unit_totals, "SEAL_ROWS", 150)
+            monkeypatch.setattr(unit_totals, "HELD_SEAL_ROWS", 150)
+            await work(marks)
+            await place.windows.drain()
+            monkeypatch.undo()  # the owner alone seals
+            held += place.held_units > 0
+            found = {kind: await place.stored(kind) for kind in ("assignments", "significance")}
+            async with place.running(place.worker()) as anew:
+                await anew([REDEFINED])
+            for kind, windows in found.items():
+                assert await place.stored(kind) == windows, (kind, round_)
+        assert held == 9
+        assert (await place.place.clickhouse.query("SELECT max(sequence) AS n FROM seals"))[0]["n"] >= 2
+
+
+async def test_events_with_a_clients_id_are_not_held(parts: EmbeddedParts) -> None:
+    async with experiment(parts) as place, place.running() as work:
+        place.define(DEFINED, BOUGHT)
+        for round_ in range(4):
+            mark = await place.store(*(_shown(unit, id=f"k{unit}") for unit in range(20)), *(_bought(unit) for unit in range(9)), keyed=round_ == 2)
+            await work([msgspec.structs.replace(mark, units=None)])
+            assert (place.held_units > 0) == (round_ < 2)
+            assert _units(await place.stored("significance"), "bought/treatment")["all"] == 10
+
+
+async def test_more_units_than_may_be_held_are_read(parts: EmbeddedParts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unit_readings, "MAX_HELD_UNITS", 30)
+    async with experiment(parts) as place, place.running() as work:
+        place.define(msgspec.structs.replace(DEFINED, metrics=("bought",)), BOUGHT)
+        for round_ in range(5):
+            mark = await place.store(*(_shown(unit) for unit in range(10 * round_, 10 * round_ + 10)))
+            await work([msgspec.structs.replace(mark, units=None)])
+            assert place.held_units == (10 * round_ + 10 if round_ < 3 else 0)
+            assert _units(await place.stored("significance"), "bought/treatment")["all"] == 5 * round_ + 5
 
 
 async def test_a_partition_that_comes_after_a_seal_is_counted(parts: EmbeddedParts, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,7 @@ _SERVICE: dict[str, Any] = {
         "restart": {"enum": ["no", "always", "on-failure", "unless-stopped"]},
         "user": {"type": "string", "pattern": r"^\d+:\d+$"},
         "read_only": {"type": "boolean"},
+        "cap_add": {"const": ["SYS_NICE"]},
         "cap_drop": _TEXTS,
         "security_opt": _TEXTS,
         "tmpfs": _TEXTS,

@@ -1,0 +1,80 @@
+"""What the units of an experiment did between two positions, a row for each unit: what is added to the units held in memory."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+import pyarrow as pa
+
+from infra.runtime.clickhouse import ClickHouse
+from streams.readers.experiments import AS_FIGURES, BEHIND_SEAL, MAX_TYPES, OF_EXPERIMENT, SETTINGS, Scope, named, slices
+
+_EVENTS = f"""
+SELECT unit, event_type, {AS_FIGURES} FROM events
+WHERE {OF_EXPERIMENT} AND bucket BETWEEN {{low:UInt16}} AND {{high:UInt16}} AND keyed = 0 AND quarantined = 0
+    AND {BEHIND_SEAL} AND offset < {{until:Map(UInt16, UInt64)}}[part]
+"""
+_ALL = f"""
+SELECT unit, event_type, exposed, variant_low, variant_high, sdk, source, first_time, events, total
+FROM unit_totals WHERE {OF_EXPERIMENT} AND bucket BETWEEN {{low:UInt16}} AND {{high:UInt16}}
+UNION ALL
+{_EVENTS}
+"""
+
+_SETTINGS = {**SETTINGS, "os_threads_nice_value_query": -5}
+"""Before INSERTs and merges, where the server may do that (CAP_SYS_NICE): somebody waits for each of these queries, and they are short."""
+_WIDTH = 4
+"""How many times smaller the slices are than those of a query that adds the units up: there is a wide row for each unit."""
+
+Positions = Mapping[int, int]
+"""The first offset that is not included, by partition of the events topic; a partition that is missing has nothing included."""
+
+
+async def since(
+    clickhouse: ClickHouse, tenant: str, experiment: str, included: Positions, until: Positions, known: Sequence[str], *, timeout: float
+) -> tuple[pa.Table, list[str]] | None:
+    """Events without a client's id from `included` up to `until`: hash, check, is_exposed, since, variant, several, sdk, source, and for each event type
+    n, x and first with its number: how often, the sum of values, and when first, in microseconds.
+
+    Also gives the event types, which are the known ones and what else was found; None when these are too many to be held side by side.
+    """
+    return await _read(clickhouse, Scope(tenant, experiment, included), _EVENTS, until, known, timeout)
+
+
+async def sealed_and_since(
+    clickhouse: ClickHouse, tenant: str, experiment: str, sealed: Positions, until: Positions, rows: int, known: Sequence[str], *, timeout: float
+) -> AsyncIterator[tuple[pa.Table, list[str]] | None]:
+    """The same from the beginning: what is sealed, and the events behind the seal. In several tables, so that what is in memory at a time stays small."""
+    for scope in slices(Scope(tenant, experiment, sealed), rows * _WIDTH):
+        yield await _read(clickhouse, scope, _ALL, until, known, timeout)
+
+
+async def any_keyed(clickhouse: ClickHouse, tenant: str, experiment: str) -> bool:
+    """Whether the experiment has events with a client's id that are totalled."""
+    sql = f"SELECT 1 AS found FROM unit_keyed_totals WHERE {OF_EXPERIMENT} LIMIT 1"
+    return bool(await clickhouse.query(sql, {"tenant": tenant, "experiment": experiment}, settings=SETTINGS))
+
+
+async def _read(clickhouse: ClickHouse, scope: Scope, source: str, until: Positions, known: Sequence[str], timeout: float) -> tuple[pa.Table, list[str]] | None:
+    types = list(known)
+    while len(types) <= MAX_TYPES:
+        params = {**scope.params, **named(types), "types": types, "until": dict(until)}
+        table = await clickhouse.query_arrow(_by_unit(source, len(types)), params, settings=_SETTINGS, timeout=timeout)
+        if not any(table["others"].to_pylist()):
+            return table, types
+        sql = f"SELECT DISTINCT toString(event_type) AS event_type FROM ({source}) ORDER BY event_type"
+        found = [row["event_type"] for row in await clickhouse.query(sql, params, settings=SETTINGS, timeout=timeout)]
+        types += [each for each in found if each not in types]
+    return None
+
+
+def _by_unit(source: str, types: int) -> str:
+    figures = "".join(
+        f", sumIf(events, event_type = {{type{i}:String}}) AS n{i}, sumIf(total, event_type = {{type{i}:String}}) AS x{i}"
+        f", toUnixTimestamp64Micro(minIf(first_time, event_type = {{type{i}:String}})) AS first{i}"
+        for i in range(types)
+    )
+    return f"""
+SELECT cityHash64(unit) AS hash, sipHash64(unit) AS check, max(variant_high) != '' AS is_exposed, toUnixTimestamp64Micro(min(exposed)) AS since,
+    max(variant_high) AS variant, is_exposed AND min(variant_low) != max(variant_high) AS several, min(sdk) AS sdk, min(source) AS source,
+    countIf(event_type NOT IN {{types:Array(String)}}) AS others{figures}
+FROM ({source}) GROUP BY unit
+"""
