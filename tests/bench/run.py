@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import breaker, evaluation, events, freshness, llm_ingest, llm_reads, llm_writes, memory, otlp, refresh
+from tests.bench import breaker, evaluation, events, freshness, llm_ingest, llm_reads, llm_writes, memory, otlp, refresh, results
 from tests.bench.figures import Benchmark, Figures
 
 BENCHMARKS: dict[str, Benchmark] = {
@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "breaker": breaker.breaker,
     "freshness": freshness.freshness,
     "refresh": refresh.refresh,
+    "results": results.results,
     "memory": memory.memory,
     "llm_spans": llm_ingest.llm_spans,
     "llm_reads": llm_reads.llm_reads,
