@@ -35,7 +35,8 @@ from query_api.domain.webhooks import Webhooks
 from query_api.freshness import Freshness
 from query_api.live.flow import Flow
 from query_api.live.hub import Hub
-from query_api.live.updates import UpdatesReader
+from query_api.live.latest import LatestWindows
+from query_api.live.updates import Together, UpdatesReader
 from query_api.parts import Parts
 from query_api.readers.broker import Broker
 from query_api.readers.exposed_units import ExposedUnits
@@ -70,12 +71,13 @@ def create_app(settings: Settings) -> FastAPI:
     store = ControlStore(settings.control_url)
     outbox = OutboxPublisher(store, KafkaControlTopic(settings.kafka.bootstrap, CONTROL.name), settings.control.outbox_poll_s)
     hub = Hub()
+    latest = LatestWindows(WindowReader(rows), clock)
     flow = Flow(ledger, clock)
     follower = CompactedFollower(settings.kafka.bootstrap, CONTROL.name, applied_to(definitions))
     key_usage = KeyUsage(settings.kafka.bootstrap)
     freshness = Freshness(ledger, WindowReader(rows), clock)
     producer = Producer(settings.kafka)
-    updates = UpdatesReader(settings.kafka.bootstrap, hub, clock)
+    updates = UpdatesReader(settings.kafka.bootstrap, Together(hub, latest), clock)
     migrated = asyncio.Event()
     outbound = Outbound(networks(settings.webhooks.allow_private), settings.webhooks.timeout_s)
     queue = WebhookQueue(store.engine, clock)
@@ -117,6 +119,7 @@ def create_app(settings: Settings) -> FastAPI:
         freshness=freshness,
         writer=BlockWriter(producer, freshness, clock, settings.query.wait_timeout_s),
         hub=hub,
+        latest=latest,
         flow=flow,
         probes=Probes(
             Probe("clickhouse", clickhouse_works),

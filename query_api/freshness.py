@@ -18,6 +18,10 @@ from schemas.tables.watermarks import TENANT_WIDE
 
 POLL_FIRST_S = 0.005
 POLL_MAX_S = 0.05
+RECENT_S = 0.5
+"""A watermark this old is looked at again behind the read that asks."""
+OLD_S = 10.0
+"""One this old is looked at before."""
 _OVERLAP_US = 60_000_000
 """How far behind the newest ledger row known the next look begins: wider than the clocks of two workers differ."""
 
@@ -39,6 +43,7 @@ class Freshness:
         self._clock = clock
         self._marks: dict[str, HighWater] = {}
         self._look: asyncio.Task[None] | None = None
+        self._looked = float("-inf")
 
     async def watermark(self) -> Positions:
         """What is visible at least, for every partition that ever stored a block. Raises Unavailable without ClickHouse.
@@ -52,6 +57,18 @@ class Freshness:
         if self._look is None or self._look is running:
             self._look = asyncio.create_task(self._refresh())
         await asyncio.shield(self._look)
+        return {place: mark.offset for place, mark in self._marks.items()}
+
+    async def recent(self) -> Positions:
+        """What was visible a moment ago, and so is visible at least: for answers that need not wait for a look at the ledger. Raises Unavailable where
+        there was none for long."""
+        age = self._clock.monotonic() - self._looked
+        if age > OLD_S:
+            return await self.watermark()
+        if age > RECENT_S and (self._look is None or self._look.done()):
+            self._look = asyncio.create_task(self._refresh())
+            # Somebody waits for it again once it is old.
+            self._look.add_done_callback(lambda look: look.cancelled() or look.exception())
         return {place: mark.offset for place, mark in self._marks.items()}
 
     async def raw(self, wait: Wait) -> Positions:
@@ -104,8 +121,10 @@ class Freshness:
         return {}
 
     async def _refresh(self) -> None:
+        began = self._clock.monotonic()
         newest = max((mark.stored_us for mark in self._marks.values()), default=0)
         for mark in await self._ledger.high_water(max(0, newest - _OVERLAP_US)):
             known = self._marks.get(mark.place)
             if known is None or mark.generation != known.generation or mark.offset > known.offset:
                 self._marks[mark.place] = mark
+        self._looked = began

@@ -15,6 +15,7 @@ from query_api.domain.webhooks import Webhooks
 from query_api.freshness import Freshness
 from query_api.live.flow import Flow
 from query_api.live.hub import Hub
+from query_api.live.latest import LatestWindows
 from query_api.readers.broker import Broker
 from query_api.readers.key_usage import KeyUsage
 from query_api.readers.rows import Rows
@@ -40,6 +41,8 @@ class Parts:
     writer: BlockWriter
     """Writes that travel the flow."""
     hub: Hub
+    latest: LatestWindows
+    """Cumulative windows that are read often."""
     flow: Flow
     probes: Probes
     control: ControlStore

@@ -18,6 +18,7 @@ from query_api.domain.segments import results_by_segment
 from query_api.domain.stored import StoredDefinitions
 from query_api.domain.windows import FED_BY
 from query_api.freshness import Freshness, Wait
+from query_api.live.latest import LatestWindows
 from query_api.readers.rows import Rows
 from query_api.readers.window_state import bounds
 from query_api.readers.windows import WindowFilter, WindowItem, WindowReader
@@ -48,11 +49,14 @@ class Series:
 class Results:
     """Reads results of experiments of one tenant."""
 
-    def __init__(self, stored: StoredDefinitions, known: Definitions, rows: Rows, freshness: Freshness, clock: Clock, tenant: str) -> None:
+    def __init__(
+        self, stored: StoredDefinitions, known: Definitions, rows: Rows, latest: LatestWindows, freshness: Freshness, clock: Clock, tenant: str
+    ) -> None:
         """`known` are the definitions that the windows are computed by; `stored` says the state of the experiment as it is this moment."""
         self._stored = stored
         self._definitions = known
         self._rows = rows
+        self._latest = latest
         self._windows = WindowReader(rows)
         self._freshness = freshness
         self._clock = clock
@@ -65,35 +69,35 @@ class Results:
         """
         for kind in ("assignments", "significance") if wait.wanted else ():
             await self._freshness.window(wait, kind, self._tenant, name, FED_BY[kind])
-        wanted = WindowFilter(subject=name, grain=Grain.ALL.value)
-        watermark, defined, found, assigned = await asyncio.gather(
-            self._freshness.watermark(),
+        fresh = bool(wait.wanted)
+        watermark, defined, compared, assigned = await asyncio.gather(
+            self._freshness.watermark() if fresh else self._freshness.recent(),
             self._stored.get(Experiment, self._tenant, name),
-            self._windows.page("significance", self._tenant, wanted, limit=MAX_ITEMS),
-            self._windows.page("assignments", self._tenant, wanted, limit=MAX_ITEMS),
+            self._latest.get("significance", self._tenant, name, fresh=fresh),
+            self._latest.get("assignments", self._tenant, name, fresh=fresh),
         )
-        if defined is None and not found and not assigned:
+        if defined is None and compared is None and assigned is None:
             raise NotFound(f"there is no experiment {name!r}, and no event names it")
-        exposures = {item.item: orjson.loads(item.payload) for item in assigned}
+        found: list[Figures] = list(orjson.loads(compared.items).values()) if compared else []
+        exposures = orjson.loads(assigned.items) if assigned else {}
         experiment = _known(defined.definition if defined else Experiment(tenant=self._tenant, id=name, name=name), found, exposures)
         metrics = await self._metrics(experiment, found)
         answer = _answer(experiment, metrics, exposures, bayesian=bayesian)
         measured = [each.metric for each in metrics]
         answer["segments"] = await results_by_segment(self._rows, experiment, measured, segment, bayesian=bayesian) if segment else None
         answer["reasons"] = reasons_in(answer)
-        computed = max((item.computed_us for item in found), default=None)
-        answer["revision"] = max((item.revision for item in found), default=0)
+        computed = compared.computed_us if compared else None
+        answer["revision"] = compared.revision if compared else 0
         answer["computed_at"] = None if computed is None else to_iso(computed)
         answer["age_s"] = None if computed is None else max(0.0, (self._clock.now_us() - computed) / 1_000_000)
         answer["watermark"] = encode(watermark)
         answer["time_series"] = None if series is None else await self._series(experiment, metrics, series)
         return answer, watermark
 
-    async def _metrics(self, experiment: Experiment, found: Sequence[WindowItem]) -> list[MetricFigures]:
+    async def _metrics(self, experiment: Experiment, found: Sequence[Figures]) -> list[MetricFigures]:
         """Those the experiment names, in its order, also before anything was computed; without names, those that were."""
         items: dict[str, dict[str, Figures]] = {}
-        for item in found:
-            figures = orjson.loads(item.payload)
+        for figures in found:
             items.setdefault(figures["metric"], {})[figures["variant"]] = figures
         names = list(experiment.metrics) or sorted(items)
         variants = [variant.name for variant in experiment.variants]
@@ -126,11 +130,11 @@ class Results:
         return {"grain": series.grain.value, "points": [_point(series.grain, start, by_start[start], by_id) for start in sorted(by_start)]}
 
 
-def _known(experiment: Experiment, found: Sequence[WindowItem], exposures: Mapping[str, Any]) -> Experiment:
+def _known(experiment: Experiment, found: Sequence[Figures], exposures: Mapping[str, Any]) -> Experiment:
     """The experiment with the variants seen when nobody defined any."""
     if experiment.variants:
         return experiment
-    seen = sorted({orjson.loads(item.payload)["variant"] for item in found} or {name for name in exposures if name != WHOLE})
+    seen = sorted({figures["variant"] for figures in found} or {name for name in exposures if name != WHOLE})
     return msgspec.structs.replace(experiment, variants=tuple(Variant(name) for name in seen) if len(seen) > 1 else ())
 
 

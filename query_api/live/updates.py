@@ -40,6 +40,34 @@ class Receiver(Protocol):
         ...
 
 
+class Together:
+    """Several receivers of one reader."""
+
+    def __init__(self, *receivers: Receiver) -> None:
+        self._receivers = receivers
+        self.updates = 0
+        self._connected = False
+
+    @property
+    def connected(self) -> bool:
+        return self._connected
+
+    @connected.setter
+    def connected(self, connected: bool) -> None:
+        self._connected = connected
+        for receiver in self._receivers:
+            receiver.connected = connected
+
+    def publish(self, state: WindowState) -> None:
+        self.updates += 1
+        for receiver in self._receivers:
+            receiver.publish(state)
+
+    def lost(self, since_us: int) -> None:
+        for receiver in self._receivers:
+            receiver.lost(since_us)
+
+
 class UpdatesReader:
     """One consumer without a group, so that every process sees every update. A consumer that fails is
     replaced; whatever it may have missed is to be read from the tables."""

@@ -23,6 +23,7 @@ from query_api.domain.webhooks import Webhooks
 from query_api.freshness import Freshness
 from query_api.live.flow import Flow
 from query_api.live.hub import Hub
+from query_api.live.latest import LatestWindows
 from query_api.parts import Parts
 from query_api.readers.broker import Broker
 from query_api.readers.exposed_units import ExposedUnits
@@ -132,6 +133,7 @@ def make_parts(
         freshness=freshness,
         writer=BlockWriter(Producer(chosen.kafka), freshness, clock, 1.0),
         hub=Hub(),
+        latest=LatestWindows(WindowReader(rows), clock),
         flow=Flow(ledger, clock),
         probes=probes or Probes(Probe("clickhouse", works)),
         control=store,
