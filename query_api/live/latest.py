@@ -51,14 +51,14 @@ class LatestWindows:
         """A subject's cumulative window, None when there is none; with `fresh` as it is in the tables now. Raises what reading the tables raises."""
         key = (tenant, kind, subject)
         kept = self._kept.get(key)
-        if fresh or kept is None or not self.connected:
-            return await self._look(key)
-        self._kept.move_to_end(key)
-        age = self._clock.monotonic() - kept.checked
-        if age > MAX_AGE_S:
+        if fresh and key in self._looks:
+            # It may have begun before what has to be in the answer.
+            await asyncio.wait([self._looks[key]])
+        if fresh or kept is None or not self.connected or (age := self._clock.monotonic() - kept.checked) > MAX_AGE_S:
             return await asyncio.shield(self._looking(key))
+        self._kept.move_to_end(key)
         if age > RECHECK_S:
-            self._looking(key).add_done_callback(_told)
+            self._looking(key)
         return kept.state
 
     def publish(self, state: WindowState) -> None:
@@ -77,11 +77,19 @@ class LatestWindows:
         self._kept.clear()
 
     def _looking(self, key: _Key) -> "asyncio.Task[WindowState | None]":
-        """The look at the tables that is under way, or a new one."""
+        """The look at the tables that is under way, or a new one. There is one at a time, so that an older answer never follows a newer one."""
         if key not in self._looks:
             task = self._looks[key] = asyncio.create_task(self._look(key))
-            task.add_done_callback(lambda _: self._looks.pop(key))
+            task.add_done_callback(lambda look: self._looked(key, look))
         return self._looks[key]
+
+    def _looked(self, key: _Key, look: "asyncio.Task[WindowState | None]") -> None:
+        """Where it failed and nobody waited, the next read looks again, and from `MAX_AGE_S` on somebody waits."""
+        del self._looks[key]
+        error = None if look.cancelled() else look.exception()
+        if error is not None:
+            tell = _log.warning if isinstance(error, MillstreamError) else _log.error
+            tell("window not read again", problem=f"{type(error).__name__}: {error}"[:300])
 
     async def _look(self, key: _Key) -> WindowState | None:
         tenant, kind, subject = key
@@ -98,10 +106,3 @@ class LatestWindows:
         kept.state = max(states, key=lambda state: state.revision, default=None)
         kept.checked = began
         return kept.state
-
-
-def _told(look: "asyncio.Task[WindowState | None]") -> None:
-    """A look that nobody waits for failed; the next one is due at once, and from `MAX_AGE_S` on somebody waits."""
-    error = None if look.cancelled() else look.exception()
-    if error is not None:
-        _log.log(30 if isinstance(error, MillstreamError) else 40, "window not read again", problem=f"{type(error).__name__}: {error}"[:300])

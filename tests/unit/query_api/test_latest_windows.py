@@ -74,6 +74,19 @@ async def test_what_is_to_be_fresh_is_asked_for_and_kept() -> None:
     assert await tables.revision() == 5 and tables.asked == 2
 
 
+async def test_an_older_answer_never_follows_a_newer_one() -> None:
+    tables = Tables()
+    tables.gate.clear()
+    older = asyncio.create_task(tables.revision())
+    await eventually(lambda: tables.asked == 1)
+    tables.stored = state(2)
+    newer = asyncio.create_task(tables.revision(fresh=True))
+    tables.latest.publish(state(2))
+    tables.gate.set()
+    assert await newer == 2 and tables.asked == 2, "a fresh answer is asked for after the call"
+    assert await older == 2 and await tables.revision() == 2
+
+
 async def test_a_lost_update_is_found_behind_a_read_and_before_one_after_a_longer_pause() -> None:
     tables = Tables()
     assert await tables.revision() == 1
