@@ -103,13 +103,13 @@ class UnitTotals:
     async def maybe_seal(self, subject: Subject, positions: position.Positions, rows: int) -> None:
         """Fold the tail up to `positions` into the totals when it has this many rows. Nothing that `ready` gave may be in use meanwhile. Raises ClickHouseError."""
         state = self._states[subject]
-        if state.seal is None or state.tail < rows:
+        if state.tail < rows:
             return
-        until = dict(state.seal.positions)
+        # Where this fails half way, the intent that is noted by then is what has to be carried out first.
+        seal, state.seal = state.seal or await self._load(subject), None
+        until = dict(seal.positions)
         for part, offset in event_positions(positions).items():
             until[part] = max(until.get(part, 0), offset + 1)
-        # Where this fails half way, the intent that is noted by then is what has to be carried out.
-        seal, state.seal = state.seal, None
         state.seal, state.measured, state.tail = await self._advance(subject, seal, until), {}, 0
 
     async def _load(self, subject: Subject) -> _Seal:

@@ -8,10 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from infra.runtime.clickhouse import ClickHouseError
 from schemas.definition_kinds import Experiment as Definition
 from schemas.definition_kinds import Metric, Variant
 from schemas.windows import Grain
 from streams import unit_readings, unit_totals
+from streams.readers import experiments
 from tests.flow.experiment_rows import REDEFINED, SUBJECT, Windows, experiment
 from tests.flow.telemetry_rows import T0, TENANT
 from tests.support import EmbeddedParts
@@ -170,6 +172,29 @@ async def test_units_held_in_memory_agree_with_new_readings(parts: EmbeddedParts
                 assert await place.stored(kind) == windows, (kind, round_)
         assert held == 9
         assert (await place.place.clickhouse.query("SELECT max(sequence) AS n FROM seals"))[0]["n"] >= 2
+
+
+async def test_a_seal_that_failed_beside_is_made_with_the_next_block(parts: EmbeddedParts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unit_totals, "HELD_SEAL_ROWS", 15)
+    seal, failures = experiments.seal, [ClickHouseError(0, "away")]
+
+    async def away_once(*given: Any, **named: Any) -> None:
+        if failures:
+            raise failures.pop()
+        await seal(*given, **named)
+
+    monkeypatch.setattr(experiments, "seal", away_once)
+    async with experiment(parts) as place, place.running() as work:
+        place.define(msgspec.structs.replace(DEFINED, metrics=("bought",)), BOUGHT)
+        for round_ in range(3):
+            mark = await place.store(*(_shown(unit) for unit in range(20 * round_, 20 * round_ + 20)))
+            await work([msgspec.structs.replace(mark, units=None)])
+            await place.windows.drain()
+        assert not failures
+        assert (await place.place.clickhouse.query("SELECT countIf(done) AS n FROM seals FINAL"))[0]["n"] >= 1
+        async with place.running(place.worker()) as anew:
+            await anew([REDEFINED])
+        assert _units(await place.stored("significance"), "bought/treatment")["all"] == 30
 
 
 async def test_events_with_a_clients_id_are_not_held(parts: EmbeddedParts) -> None:
