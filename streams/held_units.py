@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from schemas.exposure_counts import DIMENSIONS
-from schemas.unit_sums import SEVERAL, UNITS, UnitSums
+from schemas.unit_sums import FIGURES, SEVERAL, UNITS, UnitSums
+from schemas.windows import MINUTE_US
 
 _Column = npt.NDArray[Any]
 
@@ -18,13 +19,8 @@ _LATE = np.iinfo(np.int64).max
 """Stands for "never" where an earliest time is kept."""
 _NONE, _SEVERAL = -2, -1
 """In the place of a variant: seen none, and seen several."""
-_MINUTE_US = 60_000_000
-
-
 _BITS = 12
 """Of a number that stands for a variant, an SDK or a source."""
-_FIGURES = 5
-"""units, events, events_sq, total and total_sq, as in `schemas.unit_sums.FIGURES`."""
 
 
 class CannotHold(Exception):
@@ -44,7 +40,7 @@ class _Of:
 
     @classmethod
     def nothing(cls, units: int, variants: int) -> "_Of":
-        return cls(np.zeros(units, np.int64), np.zeros(units), np.full(units, _LATE), np.zeros((variants, _FIGURES)))
+        return cls(np.zeros(units, np.int64), np.zeros(units), np.full(units, _LATE), np.zeros((variants, len(FIGURES))))
 
     def insert(self, place: _Column, events: _Column, total: _Column, first: _Column) -> None:
         """Put new units in their places."""
@@ -190,7 +186,7 @@ class HeldUnits:
     def _count(self, at: _Column, sign: int) -> None:
         """Add the units at these places to the sums, or take them away."""
         at = at[self._variant[at] != _NONE]
-        variant, since = np.maximum(self._variant[at], -1) + 1, self._since[at]
+        variant, since = self._variant[at] + 1, self._since[at]
 
         def by_variant(weights: _Column) -> _Column:
             return np.bincount(variant, weights=weights, minlength=len(self._units))
@@ -202,7 +198,7 @@ class HeldUnits:
             of.early += sign * int(np.count_nonzero(of.first[at][had] < since[had]))
             weights = (had.astype(np.float64), events, events * events, total, total * total)
             of.sums += sign * np.stack([by_variant(each) for each in weights], axis=1)
-        code = ((since // _MINUTE_US << _BITS | variant) << _BITS | self._sdk[at]) << _BITS | self._source[at]
+        code = ((since // MINUTE_US << _BITS | variant) << _BITS | self._sdk[at]) << _BITS | self._source[at]
         for value, units in zip(*(found.tolist() for found in np.unique(code, return_counts=True)), strict=True):
             self._exposures[value] += sign * units
             if not self._exposures[value]:

@@ -19,7 +19,6 @@ from schemas import position
 from schemas.definitions import Definitions
 from schemas.exposure_counts import BucketedExposures
 from schemas.tables.events import BUCKETS
-from schemas.topics import EVENTS
 from schemas.unit_sums import UNITS, BucketedSums, UnitSums, added_up
 from streams import unit_totals
 from streams.experiment_span import ExperimentSpans
@@ -117,8 +116,7 @@ class UnitReadings:
                 self._keep(everything, subject, held)
                 return await self._of_held(subject, held)
             kept = None
-        if subject in self._sealing:
-            await asyncio.wait([self._sealing[subject]])
+        await self._sealed(subject)
         ready = await self._totals.ready(subject, batch)
         scope = Scope(subject.tenant, subject.name, ready.sealed, window=window)
         if batch.units is None or scope.window:
@@ -160,6 +158,11 @@ class UnitReadings:
         table = await self._checked(scope, 0, await self._moments(scope, 0, by_bucket=False), by_bucket=False)
         return added_up(table)
 
+    async def _sealed(self, subject: Subject) -> None:
+        """Wait until no seal is being made beside: what is read from totals must not be folded into them meanwhile."""
+        if subject in self._sealing:
+            await asyncio.wait([self._sealing[subject]])
+
     async def _seal_aside(self, subject: Subject, positions: position.Positions) -> None:
         try:
             await self._totals.maybe_seal(subject, positions, unit_totals.HELD_SEAL_ROWS)
@@ -173,14 +176,14 @@ class UnitReadings:
 
     async def _held(self, subject: Subject, batch: Batch, before: position.Positions, kept: "_Kept | _Held | None") -> "_Held | None":
         """The units in memory, including the batch; None when they cannot be held."""
-        until = event_positions(position.merge(before, batch.positions))
-        until = {part: offset + 1 for part, offset in until.items()}
-        held = kept if isinstance(kept, _Held) else await self._hold(subject, until)
+        reached = position.merge(before, batch.positions)
+        until = {part: offset + 1 for part, offset in event_positions(reached).items()}
+        held = kept if isinstance(kept, _Held) else await self._hold(subject, reached, until)
         if held is not None and (ahead := {part: offset for part, offset in until.items() if offset > held.included.get(part, 0)}):
             included = {part: held.included.get(part, 0) for part in ahead}
             types = held.units.event_types
             changes = await unit_changes.since(self._clickhouse, subject.tenant, subject.name, included, ahead, types, timeout=TIMEOUT_S)
-            events = await asyncio.to_thread(self._add, held.units, changes)
+            events = await asyncio.to_thread(_add, held.units, changes)
             if events is None:
                 held = None
             else:
@@ -190,33 +193,19 @@ class UnitReadings:
             self._unholdable.add(subject)
         return held
 
-    async def _hold(self, subject: Subject, until: dict[int, int]) -> "_Held | None":
+    async def _hold(self, subject: Subject, reached: position.Positions, until: dict[int, int]) -> "_Held | None":
         """Take all units into memory."""
         if await unit_changes.any_keyed(self._clickhouse, subject.tenant, subject.name):
             return None
-        if subject in self._sealing:
-            await asyncio.wait([self._sealing[subject]])
-        ready = await self._totals.ready(subject, Batch(positions={f"{EVENTS.name}:{part}": offset - 1 for part, offset in until.items()}))
+        await self._sealed(subject)
+        ready = await self._totals.ready(subject, Batch(positions=dict(reached)))
         known = self._event_types.get((subject.tenant, subject.name), [])
         units = HeldUnits()
         read = unit_changes.sealed_and_since(self._clickhouse, subject.tenant, subject.name, ready.sealed, until, ready.rows, known, timeout=TIMEOUT_S)
         async for changes in read:
-            if await asyncio.to_thread(self._add, units, changes) is None:
+            if await asyncio.to_thread(_add, units, changes) is None:
                 return None
         return _Held(units, {part: max(ready.sealed.get(part, 0), until.get(part, 0)) for part in {*ready.sealed, *until}})
-
-    def _add(self, units: HeldUnits, changes: tuple[pa.Table, Sequence[str]] | None) -> int | None:
-        """Add what units did, and say how many events it was; None when they can be held no longer."""
-        if changes is None:
-            return None
-        try:
-            units.add(*changes)
-        except CannotHold:
-            return None
-        if len(units) > MAX_HELD_UNITS:
-            return None
-        table, types = changes
-        return sum(int(pa.compute.sum(table[f"n{number}"]).as_py() or 0) for number in range(len(types)))
 
     async def _of_held(self, subject: Subject, held: _Held) -> Reading:
         # What is asked exactly takes first exposures alone from the totals; a seal that is made meanwhile repeats some, which changes nothing.
@@ -224,8 +213,7 @@ class UnitReadings:
         scope = Scope(subject.tenant, subject.name, {**dict.fromkeys(held.included, 0), **sealed} if sealed else {})
         sums = held.units.sums()
         if sums is None:
-            table = await self._moments(exactly(scope), 0, by_bucket=False)
-            sums = added_up(table)
+            sums = await self.sums(exactly(scope))
         return Reading(scope, sums, held.units.exposures())
 
     async def _exact(self, scope: Scope, rows: int, *, by_bucket: bool) -> tuple[pa.Table, pa.Table]:
@@ -249,3 +237,17 @@ class UnitReadings:
 def exactly(scope: Scope) -> Scope:
     """The same without what units did before their exposure."""
     return replace(scope, exact=True)
+
+
+def _add(units: HeldUnits, changes: tuple[pa.Table, Sequence[str]] | None) -> int | None:
+    """Add what units did, and say how many events it was; None when they can be held no longer."""
+    if changes is None:
+        return None
+    try:
+        units.add(*changes)
+    except CannotHold:
+        return None
+    if len(units) > MAX_HELD_UNITS:
+        return None
+    table, types = changes
+    return sum(int(pa.compute.sum(table[f"n{number}"]).as_py() or 0) for number in range(len(types)))

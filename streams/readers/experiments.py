@@ -141,13 +141,13 @@ async def moments_and_exposures(
     """`moments`, and from the same reading the units by first exposure: bucket, variant ('' for units of several), minute since the epoch, sdk, source,
     units. Of the exposures too a row may come once per slice."""
     # Apart by bucket there is nearly a row for each unit, wide as it is; smaller slices keep what is in memory at a time small.
-    parts = slices(scope, rows * _WIDTH if by_bucket else rows)
+    parts = slices(scope, rows * WIDTH if by_bucket else rows)
     return await _read(clickhouse, parts, known, (*_keys(by_bucket), *_EXPOSURE), timeout)
 
 
 _EXPOSURE = ("intDiv(toUnixTimestamp64Micro(since), 60000000) AS minute", "sdk", "source")
-_WIDTH = 4
-"""How many times smaller the slices are of a reading that gives exposures by bucket."""
+WIDTH = 4
+"""How many times smaller the slices are of a reading that gives a wide row for each unit, or nearly."""
 
 
 def _keys(by_bucket: bool) -> tuple[str, ...]:

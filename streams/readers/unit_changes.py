@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import pyarrow as pa
 
 from infra.runtime.clickhouse import ClickHouse
-from streams.readers.experiments import AS_FIGURES, BEHIND_SEAL, MAX_TYPES, OF_EXPERIMENT, SETTINGS, Scope, named, slices
+from schemas.tables.unit_totals import FIGURES
+from streams.readers.experiments import AS_FIGURES, BEHIND_SEAL, MAX_TYPES, OF_EXPERIMENT, SETTINGS, WIDTH, Scope, named, slices
 
 _EVENTS = f"""
 SELECT unit, event_type, {AS_FIGURES} FROM events
@@ -13,7 +14,7 @@ WHERE {OF_EXPERIMENT} AND bucket BETWEEN {{low:UInt16}} AND {{high:UInt16}} AND 
     AND {BEHIND_SEAL} AND offset < {{until:Map(UInt16, UInt64)}}[part]
 """
 _ALL = f"""
-SELECT unit, event_type, exposed, variant_low, variant_high, sdk, source, first_time, events, total
+SELECT unit, event_type, {", ".join(FIGURES)}
 FROM unit_totals WHERE {OF_EXPERIMENT} AND bucket BETWEEN {{low:UInt16}} AND {{high:UInt16}}
 UNION ALL
 {_EVENTS}
@@ -21,8 +22,6 @@ UNION ALL
 
 _SETTINGS = {**SETTINGS, "os_threads_nice_value_query": -5}
 """Before INSERTs and merges, where the server may do that (CAP_SYS_NICE): somebody waits for each of these queries, and they are short."""
-_WIDTH = 4
-"""How many times smaller the slices are than those of a query that adds the units up: there is a wide row for each unit."""
 
 Positions = Mapping[int, int]
 """The first offset that is not included, by partition of the events topic; a partition that is missing has nothing included."""
@@ -43,7 +42,7 @@ async def sealed_and_since(
     clickhouse: ClickHouse, tenant: str, experiment: str, sealed: Positions, until: Positions, rows: int, known: Sequence[str], *, timeout: float
 ) -> AsyncIterator[tuple[pa.Table, list[str]] | None]:
     """The same from the beginning: what is sealed, and the events behind the seal. In several tables, so that what is in memory at a time stays small."""
-    for scope in slices(Scope(tenant, experiment, sealed), rows * _WIDTH):
+    for scope in slices(Scope(tenant, experiment, sealed), rows * WIDTH):
         yield await _read(clickhouse, scope, _ALL, until, known, timeout)
 
 

@@ -26,6 +26,12 @@ Figures = dict[str, Figure]
 Benchmark = Callable[[], Figures]
 
 
+def percentile(values: list[float], share: float) -> float:
+    """The value below which the share of them lies; NaN when there is none."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
+
+
 def tell(text: str) -> None:
     """What a long benchmark is doing now."""
     print(f"  {text}", flush=True)

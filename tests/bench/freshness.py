@@ -9,16 +9,11 @@ from typing import Any
 from infra.cli.live_feed import LiveFeed
 from tests.bench import load
 from tests.bench.events import BATCH, CONNECTIONS, bodies, peak
-from tests.bench.figures import Figure, Figures
+from tests.bench.figures import Figure, Figures, percentile
 from tests.bench.stack import BenchStack, running
 
 SECONDS = 20.0
 SHARE = 0.7
-
-
-def _percentile(values: list[float], share: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
 
 
 async def _measure(stack: BenchStack, rate: float) -> tuple[list[float], list[float]]:
@@ -74,5 +69,5 @@ def freshness() -> Figures:
     figures: Figures = {}
     for name, values in (("visible", stored), ("update", updated)):
         for label, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
-            figures[f"freshness_{name}_{label}"] = Figure(_percentile(values, share) * 1e3, "ms", "", None, conditions)
+            figures[f"freshness_{name}_{label}"] = Figure(percentile(values, share) * 1e3, "ms", "", None, conditions)
     return figures

@@ -8,9 +8,10 @@ from typing import Any
 import httpx
 
 from infra.cli.live_feed import LiveFeed
+from schemas.position import encode
 from tests.bench import load
 from tests.bench.events import BATCH, CONNECTIONS, bodies
-from tests.bench.figures import Figure, Figures, tell
+from tests.bench.figures import Figure, Figures, percentile, tell
 from tests.bench.stack import BenchStack, running
 
 HISTORY = 10_000_000
@@ -37,11 +38,6 @@ async def _experiment(client: httpx.AsyncClient, name: str) -> str:
     answer = await client.post("/experiments", json={"name": name, "status": "ACTIVE", "variants": _ARMS, "metrics": _METRICS})
     answer.raise_for_status()
     return str(answer.json()["data"]["id"])
-
-
-def _percentile(values: list[float], share: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 async def _read(client: httpx.AsyncClient, experiment: str, seconds: float) -> list[float]:
@@ -76,10 +72,9 @@ async def _reads(stack: BenchStack) -> tuple[list[float], list[float], float]:
 
 async def _included(client: httpx.AsyncClient, experiment: str, positions: dict[str, int]) -> None:
     """Wait until the results include everything up to these positions."""
-    wait_for = ",".join(f"{place}:{offset}" for place, offset in positions.items())
     until = time.perf_counter() + DEADLINE_S
     while True:
-        answer = await client.get(f"/experiments/{experiment}/results", headers={"X-Millstream-Wait-For": wait_for, "X-Millstream-Wait-Timeout": "30"})
+        answer = await client.get(f"/experiments/{experiment}/results", headers={"X-Millstream-Wait-For": encode(positions), "X-Millstream-Wait-Timeout": "30"})
         if answer.status_code == 200:
             return
         if time.perf_counter() > until:
@@ -119,8 +114,7 @@ async def _live(stack: BenchStack) -> list[float]:
         took = []
         try:
             async with asyncio.timeout(DEADLINE_S):
-                while not moved.seen:
-                    await asyncio.wait_for(moved.woken.wait(), DEADLINE_S)
+                await moved.woken.wait()
                 for number in range(EVENTS):
                     event = {**events[2_000 + number], "event_type": "purchase_completed", "metadata": {"value": 3.0 + number}}
                     answer = await client.post("/events", json=event)
@@ -157,7 +151,7 @@ def results() -> Figures:
         ("live_interval", took, 1_000.0, watched),
     ):
         for label, share in (("p50", 0.5), ("p95", 0.95)):
-            found = _percentile(values, share) * 1e3
+            found = percentile(values, share) * 1e3
             marked = mark is not None and label == "p95"
             figures[f"{name}_{label}"] = Figure(
                 found, "ms", f"the mark, {mark:,.0f} ms" if marked else "", found / mark if marked and mark else None, conditions
