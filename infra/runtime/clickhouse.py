@@ -52,6 +52,8 @@ _POISON = frozenset(
     }
 )
 _LIMITS = frozenset({158, 159, 160, 241, 307, 396})
+_SMALL = {"max_threads": 1}
+"""For answers of rows, which are small: handing parts of such a statement to several threads costs as much as the statement."""
 _MAX_CONNECTIONS = 64
 _MOST_IN_URL = 5_000
 """Characters of parameters; longer ones go in a form. Servers refuse URLs beyond 64 KiB to 1 MiB, and quoting makes up to twelve bytes of a character."""
@@ -98,13 +100,13 @@ class ClickHouse:
         settings: Mapping[str, Any] = {},
         timeout: float | None = None,
     ) -> list[dict[str, Any]]:
-        """Rows as dictionaries; `{name:Type}` in `sql` takes the value of `params[name]`.
+        """Rows as dictionaries; `{name:Type}` in `sql` takes the value of `params[name]`. On one thread of the server unless `settings` say otherwise.
 
         64-bit integers stay exact (wider ones do not: select them as text); nan and infinities come as None; times, decimals and UUIDs as text.
         Raises ClickHouseError.
         """
-        exact = {"output_format_json_quote_64bit_integers": 0, "output_format_json_quote_denormals": 0, "output_format_json_quote_decimals": 1, **settings}
-        data = await self._post(sql, params, {**exact, "default_format": "JSONEachRow"}, None, timeout)
+        exact = {"output_format_json_quote_64bit_integers": 0, "output_format_json_quote_denormals": 0, "output_format_json_quote_decimals": 1}
+        data = await self._post(sql, params, {**_SMALL, **exact, **settings, "default_format": "JSONEachRow"}, None, timeout)
         return [orjson.loads(line) for line in data.split(b"\n") if line]
 
     async def query_arrow(

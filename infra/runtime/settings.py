@@ -48,6 +48,9 @@ class ClickHouseSettings(BaseSettings):
     read_timeout_s: float = Field(20.0, gt=0, description="Longest time a read query may run.")
     read_max_memory_bytes: int = Field(1_073_741_824, ge=1, description="Most memory a read query may take.")
     read_max_rows: int = Field(2_000_000_000, ge=1, description="Most rows a read query may scan.")
+    read_threads: int = Field(
+        1, ge=1, description="Threads of a read of a page. With one it costs half as much; more make reads of much data faster where cores are free."
+    )
     dedup_window: int = Field(
         100_000, ge=1, description="Insert tokens each table remembers; at least twice the inserts per second times the worst replay delay in seconds."
     )
