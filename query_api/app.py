@@ -42,6 +42,7 @@ from query_api.readers.broker import Broker
 from query_api.readers.exposed_units import ExposedUnits
 from query_api.readers.key_usage import KeyUsage
 from query_api.readers.ledger import LedgerReader
+from query_api.readers.newest_spans import NewestSpans
 from query_api.readers.rows import ClickHouseRows
 from query_api.readers.visible_spans import VisibleSpans
 from query_api.readers.windows import WindowReader
@@ -115,6 +116,7 @@ def create_app(settings: Settings) -> FastAPI:
         access=Access(settings, definitions, clock),
         rows=rows,
         visible=VisibleSpans(rows),
+        newest=NewestSpans(rows, clock),
         broker=broker,
         freshness=freshness,
         writer=BlockWriter(producer, freshness, clock, settings.query.wait_timeout_s),

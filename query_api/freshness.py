@@ -71,6 +71,12 @@ class Freshness:
             self._look.add_done_callback(lambda look: look.cancelled() or look.exception())
         return {place: mark.offset for place, mark in self._marks.items()}
 
+    def known(self) -> Positions | None:
+        """What was visible when somebody last looked, unless that is long ago. Does not block."""
+        if self._clock.monotonic() - self._looked > OLD_S:
+            return None
+        return {place: mark.offset for place, mark in self._marks.items()}
+
     async def raw(self, wait: Wait) -> Positions:
         """The watermark, once it covers what is wanted. Raises NotVisibleYet at the deadline."""
         return await self._until(wait, self._never_missing)

@@ -18,6 +18,7 @@ from query_api.live.hub import Hub
 from query_api.live.latest import LatestWindows
 from query_api.readers.broker import Broker
 from query_api.readers.key_usage import KeyUsage
+from query_api.readers.newest_spans import NewestSpans
 from query_api.readers.rows import Rows
 from query_api.readers.visible_spans import VisibleSpans
 from schemas.definitions import Definitions
@@ -36,6 +37,7 @@ class Parts:
     """ClickHouse, as the read-only user."""
     visible: VisibleSpans
     """What reads of spans may see."""
+    newest: NewestSpans
     broker: Broker
     freshness: Freshness
     writer: BlockWriter

@@ -1,18 +1,15 @@
 """Projects: listed, found by id or name, created, described and deleted. Spans make the projects they name."""
 
-import asyncio
 from collections.abc import Sequence
 
 from infra.runtime.errors import Forbidden, NotFound, Unavailable
 from query_api.access import Caller
 from query_api.control.projects import Project, ProjectStore
 from query_api.domain.llm_ids import first_in, page_of, row_number
-from query_api.freshness import Wait
 from query_api.parts import Parts
 from query_api.readers.projects import ProjectReader
 from query_api.surfaces.policy import Page
 from schemas.global_id import global_id, parse
-from schemas.position import Positions
 from schemas.topics import SPAN_EDITS
 
 
@@ -48,14 +45,6 @@ class Projects:
         if found is None:
             raise NotFound(f"Project with name {identifier} not found")
         return found
-
-    async def get_as_of(self, tenant: str, identifier: str, wait: Wait) -> tuple[Positions, Project]:
-        """The watermark, once it covers what the caller waits for, and `get` after that. Raises NotVisibleYet too."""
-        if not wait.wanted:
-            return await asyncio.gather(self._parts.freshness.raw(wait), self.get(tenant, identifier))
-        # What is waited for may be the span that makes the project.
-        watermark = await self._parts.freshness.raw(wait)
-        return watermark, await self.get(tenant, identifier)
 
     async def named(self, tenant: str, name: str) -> Project:
         """The project of this name, made when there is none."""

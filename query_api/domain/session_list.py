@@ -11,11 +11,13 @@ from query_api.domain.cursor import decode_cursor, encode_cursor
 from query_api.domain.projects import Projects
 from query_api.domain.span_delete import SpanEditing
 from query_api.domain.trace_list import token_counts, trace_times
+from query_api.domain.visible_read import read_visible
 from query_api.freshness import Wait
 from query_api.parts import Parts
 from query_api.readers.sessions import SessionPlace, SessionReader
 from query_api.readers.span_edits import SpanEdits
 from query_api.readers.traces import Trace, TraceReader
+from query_api.readers.visible_spans import SpansOfProject
 from query_api.surfaces.policy import Page
 from schemas.global_id import global_id, number_of, number_text, text_number
 from schemas.windows import to_iso
@@ -35,22 +37,30 @@ class Sessions:
     async def page(self, tenant: str, project: str, *, descending: bool, limit: int, cursor: str | None, wait: Wait) -> Page:
         """One page, by the start of their first span. Raises NotFound for an unknown project, ValidationFailed for a cursor of another list."""
         after = decode_cursor(cursor, SessionPlace) if cursor else None
-        watermark, found = await Projects(self._parts).get_as_of(tenant, project, wait)
-        visible = await self._visible.of_project(tenant, found.name, watermark)
+
+        async def read(found: Project, visible: SpansOfProject) -> list[tuple[SessionPlace, dict[str, Any]]]:
+            return await self._shown(tenant, found, visible, descending, limit + 1, after)
+
+        watermark, shown = await read_visible(self._parts, tenant, project, wait, read)
+        page = shown[:limit]
+        return Page([item for _, item in page], encode_cursor(page[-1][0]) if len(shown) > limit else None, watermark)
+
+    async def _shown(
+        self, tenant: str, project: Project, visible: SpansOfProject, descending: bool, limit: int, after: SessionPlace | None
+    ) -> list[tuple[SessionPlace, dict[str, Any]]]:
+        """Up to `limit` sessions; those of which nothing is visible any more are passed over."""
         reader = SessionReader(self._parts.rows)
         shown: list[tuple[SessionPlace, dict[str, Any]]] = []
-        # Sessions of which nothing is visible any more are passed over.
-        while len(shown) <= limit:
-            wanted = limit + 1 - len(shown)
-            places = await reader.page(tenant, found.name, descending=descending, limit=wanted, after=after)
+        while len(shown) < limit:
+            wanted = limit - len(shown)
+            places = await reader.page(tenant, project.name, moved=visible.traces_moved, descending=descending, limit=wanted, after=after)
             since = min((place.began_ns for place in places), default=0)
             traces = _by_session(await self._traces.of_sessions(visible, [place.session_id for place in places], since))
-            shown += [(place, _session_json(place.session_id, found, traces[place.session_id])) for place in places if traces[place.session_id]]
+            shown += [(place, _session_json(place.session_id, project, traces[place.session_id])) for place in places if traces[place.session_id]]
             if len(places) < wanted:
                 break
             after = places[-1]
-        page = shown[:limit]
-        return Page([item for _, item in page], encode_cursor(page[-1][0]) if len(shown) > limit else None, watermark)
+        return shown
 
     async def get(self, tenant: str, identifier: str) -> dict[str, Any]:
         """One session by GlobalID or the program's own id, as of the project in which it was active last. Raises NotFound."""

@@ -6,12 +6,14 @@ from typing import Annotated, Any, NamedTuple
 from msgspec import Meta
 
 from infra.runtime.errors import ValidationFailed
+from query_api.control.projects import Project
 from query_api.domain.cursor import decode_cursor, encode_cursor
-from query_api.domain.projects import Projects
 from query_api.domain.span_view import span_id, span_kind, status_name, time_json
+from query_api.domain.visible_read import read_visible
 from query_api.freshness import Wait
 from query_api.parts import Parts
 from query_api.readers.traces import Sort, Trace, TraceFilter, TracePlace, TraceReader, TraceSpan
+from query_api.readers.visible_spans import SpansOfProject
 from query_api.surfaces.policy import Page
 from schemas.global_id import global_id, trace_number
 from schemas.windows import to_iso
@@ -40,19 +42,22 @@ async def list_traces(
     after = TracePlace(*decode_cursor(cursor, _Cursor)) if cursor else None
     if after is not None and after.sort != sort:
         raise ValidationFailed(f"the cursor belongs to a list sorted by {after.sort[:40]!r}; start again without it")
-    watermark, found = await Projects(parts).get_as_of(tenant, project, wait)
-    visible = await parts.visible.of_project(tenant, found.name, watermark)
-    reader = TraceReader(parts.rows)
-    places = await reader.page(visible, wanted, sort=sort, descending=descending, limit=limit + 1, after=after)
-    page = [place.trace_id for place in places[:limit]]
-    traces = {trace.trace_id: trace for trace in await reader.of_ids(visible, page)}
-    spans: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    if include_spans and page:
-        for span in await reader.spans(visible, page):
-            spans[span.trace_id].append(_span_json(span))
-    project_id = global_id("Project", found.number)
-    items = [_trace_json(traces[each], project_id, spans[each] if include_spans else None) for each in page if each in traces]
-    return Page(items, encode_cursor(places[limit - 1]) if len(places) > limit else None, watermark)
+
+    async def read(found: Project, visible: SpansOfProject) -> tuple[list[dict[str, Any]], str | None]:
+        reader = TraceReader(parts.rows)
+        places = await reader.page(visible, wanted, sort=sort, descending=descending, limit=limit + 1, after=after)
+        page = [place.trace_id for place in places[:limit]]
+        traces = {trace.trace_id: trace for trace in await reader.of_ids(visible, page)}
+        spans: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        if include_spans and page:
+            for span in await reader.spans(visible, page):
+                spans[span.trace_id].append(_span_json(span))
+        project_id = global_id("Project", found.number)
+        items = [_trace_json(traces[each], project_id, spans[each] if include_spans else None) for each in page if each in traces]
+        return items, encode_cursor(places[limit - 1]) if len(places) > limit else None
+
+    watermark, (items, following) = await read_visible(parts, tenant, project, wait, read)
+    return Page(items, following, watermark)
 
 
 def trace_times(trace: Trace) -> dict[str, str]:

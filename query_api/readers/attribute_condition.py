@@ -13,7 +13,7 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from query_api.readers.conditions import Conditions
 from schemas.any_value import encode, message_of, sql_text
 from schemas.llm_model import JSON_TEXTS, KIND_OF_OPERATION, NAMES, provider_names
-from schemas.tables.spans import PAIRS, REST_SCOPE
+from schemas.tables.spans import REST_SCOPE, pair
 
 _WHOLE: Final = range(-(2**63), 2**63)
 _LIST: Final = "2"
@@ -27,9 +27,12 @@ class AttributeIs(NamedTuple):
     value: str | bool | int | float
 
 
-def attribute_condition(conditions: Conditions, prefix: str, wanted: AttributeIs) -> Conditions:
-    """`conditions` and that the attribute has the value; `prefix` keeps the parameters of several apart."""
-    return _Condition(prefix, wanted).added_to(conditions)
+def attribute_condition(conditions: Conditions, prefix: str, wanted: AttributeIs, *, roughly: bool = False) -> Conditions:
+    """`conditions` and that the attribute has the value; `prefix` keeps the parameters of several apart.
+
+    `roughly` asks where possible only for what the small column `pairs` knows: every span with the value fits, and few others do.
+    """
+    return _Condition(prefix, wanted).added_to(conditions, roughly=roughly)
 
 
 class _Condition:
@@ -38,16 +41,15 @@ class _Condition:
         self._wanted = wanted
         self._params: dict[str, Any] = {}
         self._indexed: list[str] = []
-        """What the index may hold of a span with the attribute."""
+        """What `pairs` may hold of a span with the attribute."""
 
-    def added_to(self, conditions: Conditions) -> Conditions:
+    def added_to(self, conditions: Conditions, *, roughly: bool) -> Conditions:
         forms = [*self._named(), *self._members(), *self._said()]
-        # Only `metadata` is indexed by what its text says, and only at the top level; of other texts nothing can be ruled out.
+        # Only of `metadata` it is known what its text says, and only at the top level; of other texts nothing can be ruled out.
         texts = [path for path, _ in _splits(self._wanted.path) if path.endswith(JSON_TEXTS)]
         prunable = not texts or (texts == ["metadata"] and self._wanted.path.count(".") == 1 and not _exponential(self._wanted.value))
-        # The engine takes no `indexHint` over such an expression. As the last condition it is worked out for the spans found only.
-        index = [f"hasAny({PAIRS}, [{', '.join(self._indexed)}])"] if prunable else []
-        sql = " AND ".join([f"({' OR '.join(f'({form})' for form in forms)})", *index])
+        known = [f"hasAny(pairs, [{', '.join(self._indexed)}])"] if prunable else []
+        sql = " AND ".join(known if known and roughly else [*known, f"({' OR '.join(f'({form})' for form in forms)})"])
         return conditions.and_also(sql, **{name: value for name, value in self._params.items() if f"{{{name}:" in sql})
 
     def _named(self) -> Iterator[str]:
@@ -58,14 +60,14 @@ class _Condition:
             stored = [self._bytes(raw) for value in _meaning(name, self._wanted) for raw in _encodings(value)]
             if stored:
                 yield " AND ".join([*absent, f"attributes[{path}] IN ({', '.join(stored)})"])
-            self._indexed += [f"cityHash64({path}, {raw})" for raw in stored]
+            self._indexed += [pair(path, raw) for raw in stored]
             absent.append(f"NOT mapContains(attributes, {path})")
 
     def _members(self) -> Iterator[str]:
         """As a member of a key-value list."""
         for path, rest in _splits(self._wanted.path):
             name = self._param(path)
-            self._indexed.append(f"cityHash64({name})")
+            self._indexed.append(pair(name))
             for value in _numbers(self._wanted.value):
                 member = self._bytes(KeyValue(key=rest, value=message_of(value)).SerializeToString())
                 yield f"startsWith(attributes[{name}], '{_LIST}') AND position(attributes[{name}], {member}) > 0"
@@ -84,7 +86,7 @@ class _Condition:
                 else:
                     said = f"JSONType({text}, {keys}) IN ('Int64', 'UInt64', 'Double') AND JSONExtractFloat({text}, {keys}) = {self._param(float(value))}"
                 yield f"scope_name != '{REST_SCOPE}' AND {said}"
-                self._indexed.append(f"cityHash64('metadata', {self._param(rest)}, {self._param(_shown(value))})")
+                self._indexed.append(pair("'metadata'", self._param(rest), self._param(_shown(value))))
 
     def _param(self, value: str | float) -> str:
         name = next((name for name, known in self._params.items() if known == value and type(known) is type(value)), None)

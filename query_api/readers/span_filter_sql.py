@@ -38,7 +38,7 @@ from schemas.span_filter.tree import (
     kind_of,
 )
 from schemas.span_filter.values import DECIMAL, MAX_LEVELS, MAX_MEMBERS, dotted
-from schemas.tables.spans import PAIRS
+from schemas.tables.spans import pair
 
 FIELDS: Final = {
     "span_id": "span_id",
@@ -247,21 +247,21 @@ class FilterSql:
         if name in _COLUMNS and wanted:
             return [f"{_COLUMNS[name]} = {self._given(wanted, 'String')}"]
         indexed = self._indexed(path, wanted)
-        return [f"indexHint(hasAny({PAIRS}, [{', '.join(indexed)}]))"] if indexed else []
+        return [f"hasAny(pairs, [{', '.join(indexed)}])"] if indexed else []
 
     def _indexed(self, path: Path, wanted: str) -> list[str]:
-        """What the index of attributes holds of every span where this attribute is this text; empty where nothing is certain."""
+        """What `pairs` holds of every span where this attribute is this text; empty where nothing is certain."""
         name, raw = dotted(path), self._bytes(encode(wanted))
-        found = [f"cityHash64({self._given(source, 'String')}, {raw})" for source in sources(name)]
+        found = [pair(self._given(source, "String"), raw) for source in sources(name)]
         if name in LEAVES:
             return found
         for length in range(1, len(path)):
             prefix = dotted(path[:length])
             if isinstance(path[length], int) or (holds_json(prefix) and (prefix != "metadata" or len(path) > length + 1)):
                 return []
-            found.append(f"cityHash64({self._given(prefix, 'String')})")
+            found.append(pair(self._given(prefix, "String")))
             if holds_json(prefix):
-                found.append(f"cityHash64('metadata', {self._given(str(path[length]), 'String')}, {self._given(wanted, 'String')})")
+                found.append(pair("'metadata'", self._given(str(path[length]), "String"), self._given(wanted, "String")))
         return found
 
     def _of(self, path: Path, part: str) -> str:

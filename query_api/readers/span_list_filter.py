@@ -46,15 +46,20 @@ class SpanFilter:
     words: Sequence[str] = ()
     """All of them, each in the name or in the text of an attribute, in any case of ASCII letters."""
 
-    def applied(self, visible: Conditions) -> Conditions:
-        """The conditions of what is visible and of this filter."""
+    @property
+    def seeks(self) -> bool:
+        """Whether it may leave most spans of its time out, and asks for none by id."""
+        return self.trace_ids is None and self.span_ids is None and self != SpanFilter(start_ns=self.start_ns, end_ns=self.end_ns)
+
+    def applied(self, visible: Conditions, *, roughly: bool = False) -> Conditions:
+        """The conditions of what is visible and of this filter. `roughly` lets a few more spans through and reads much less of each."""
         result = visible
         for name, condition in _CONDITIONS.items():
             value = getattr(self, name)
             if value is not None:
                 result = result.and_also(condition, **{name: value})
         for number, attribute in enumerate(self.attributes):
-            result = attribute_condition(result, f"attribute_{number}", attribute)
+            result = attribute_condition(result, f"attribute_{number}", attribute, roughly=roughly)
         for number, word in enumerate(self.words):
             result = result.and_also(_WORD.format(word=f"word_{number}"), **{f"word_{number}": word})
         return result

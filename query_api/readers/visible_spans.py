@@ -5,6 +5,7 @@ not undone by whatever of the same trace arrives later.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from query_api.readers.conditions import Conditions
@@ -30,6 +31,14 @@ _MAX_KNOWN: Final = 10_000
 """Projects; then they are asked for again."""
 
 
+@dataclass(frozen=True)
+class SpansOfProject(Conditions):
+    """The conditions of the spans that are in a project."""
+
+    traces_moved: bool = False
+    """Whether the tenant ever moved a trace, so that spans sent to another project may be in this one."""
+
+
 class VisibleSpans:
     """Finds the conditions, by one small query where it does not know that nothing was edited since the last one."""
 
@@ -37,19 +46,14 @@ class VisibleSpans:
         self._rows = rows
         self._known: dict[tuple[str, str], tuple[Positions, Mapping[str, Any]]] = {}
 
-    async def of_project(self, tenant: str, project: str, watermark: Positions | None = None) -> Conditions:
+    async def of_project(self, tenant: str, project: str, watermark: Positions | None = None) -> SpansOfProject:
         """The spans that are in a project, as of a watermark or of now: every edit that it covers is in force, later ones may be."""
-        edits = await (self._edits(tenant, project) if watermark is None else self._edits_as_of(tenant, project, watermark))
-        params: dict[str, Any] = {"tenant": tenant, "project": project}
-        own, cut = ["project = {project:String}"], integer(edits["cut_ns"])
-        if cut > 0:
-            own.append(_SINCE)
-        if cut > 0 or integer(edits["moved"]):
-            params["cut_ns"] = cut
-        if not integer(edits["moved"]):
-            return Conditions(["tenant = {tenant:String}", *own, *_kept(edits)], params)
-        inside = f"({' AND '.join([*own, _AWAY])} OR {_HERE})"
-        return Conditions(["tenant = {tenant:String}", inside, *_kept(edits)], params)
+        return _of_project(tenant, project, await (self._edits(tenant, project) if watermark is None else self._edits_as_of(tenant, project, watermark)))
+
+    def remembered(self, tenant: str, project: str) -> SpansOfProject | None:
+        """What `of_project` said as of the last watermark it was asked for; None when it was not asked. Does not block."""
+        known = self._known.get((tenant, project))
+        return None if known is None else _of_project(tenant, project, known[1])
 
     async def of_tenant(self, tenant: str) -> Conditions:
         """The spans of all projects of a tenant; `project` of a moved trace is where it came from."""
@@ -74,6 +78,19 @@ class VisibleSpans:
                 self._known.clear()
             self._known[tenant, project] = known
         return known[1]
+
+
+def _of_project(tenant: str, project: str, edits: Mapping[str, Any]) -> SpansOfProject:
+    params: dict[str, Any] = {"tenant": tenant, "project": project}
+    own, cut = ["project = {project:String}"], integer(edits["cut_ns"])
+    if cut > 0:
+        own.append(_SINCE)
+    if cut > 0 or integer(edits["moved"]):
+        params["cut_ns"] = cut
+    if not integer(edits["moved"]):
+        return SpansOfProject(["tenant = {tenant:String}", *own, *_kept(edits)], params)
+    inside = f"({' AND '.join([*own, _AWAY])} OR {_HERE})"
+    return SpansOfProject(["tenant = {tenant:String}", inside, *_kept(edits)], params, traces_moved=True)
 
 
 def _kept(edits: Any) -> list[str]:

@@ -36,10 +36,16 @@ _BODY = "substring({}, 3 + (length({}) > 129) + (length({}) > 16386) + (length({
 """Text of a stored string, which for anything else is meaningless but harmless to an index."""
 _METADATA = "attributes['metadata']"
 _METADATA_TEXT = _BODY.replace("{}", _METADATA)
-PAIRS = f"""arrayConcat(
-  arrayMap((k, v) -> if(startsWith(v, '2'), cityHash64(k), cityHash64(k, v)), mapKeys(attributes), mapValues(attributes)),
-  arrayMap(p -> cityHash64('metadata', p.1, p.2), JSONExtractKeysAndValues({_METADATA_TEXT}, 'String')))"""
-"""What the index of attributes holds: name and value; the name alone of a key-value list; and what the JSON text `metadata` says at its top level."""
+
+
+def pair(*parts: str) -> str:
+    """What `pairs` holds of an attribute, as SQL over the SQL of its name and value."""
+    return f"toUInt32(cityHash64({', '.join(parts)}))"
+
+
+_PAIRS = f"""arrayConcat(
+  arrayMap((k, v) -> if(startsWith(v, '2'), {pair("k")}, {pair("k", "v")}), mapKeys(attributes), mapValues(attributes)),
+  arrayMap(p -> {pair("'metadata'", "p.1", "p.2")}, JSONExtractKeysAndValues({_METADATA_TEXT}, 'String')))"""
 _NAME = "LowCardinality(String)"
 _ATTRIBUTES = "Map(LowCardinality(String), String)"
 _TIME = "DateTime64(9, 'UTC')"
@@ -101,7 +107,16 @@ SPANS = Table(
     name="spans",
     meaning="OTLP spans. Of a span sent several times counts the one that ended last, of equal ends the one stored last: FINAL, and "
     "`readers/spans.py` where its copies began at different times.",
-    columns=tuple(Column(name, kind, meaning) for name, kind, _, meaning in _COLUMNS),
+    columns=(
+        *(Column(name, kind, meaning) for name, kind, _, meaning in _COLUMNS),
+        Column(
+            "pairs",
+            "Array(UInt32)",
+            "Hashes of what `attributes` say, a thirtieth of their size: of name and value; of the name alone of a key-value list; and of what the JSON text "
+            "`metadata` says at its top level.",
+            f"MATERIALIZED {_PAIRS}",
+        ),
+    ),
     engine="ReplacingMergeTree(end_time)",
     order_by="(tenant, toStartOfMinute(start_time), project, start_time, trace_id, span_id)",
     partition_by="toDate(received)",
@@ -110,7 +125,7 @@ SPANS = Table(
         "trace_ids trace_id TYPE bloom_filter(0.0001) GRANULARITY 1",
         "span_ids span_id TYPE bloom_filter(0.01) GRANULARITY 1",
         "sessions session_id TYPE bloom_filter(0.001) GRANULARITY 1",
-        f"pairs {PAIRS} TYPE bloom_filter(0.01) GRANULARITY 1",
+        "attribute_pairs pairs TYPE bloom_filter(0.01) GRANULARITY 1",
     ),
     granularity=1024,
     writer="spans sink",

@@ -8,7 +8,11 @@ import pytest
 from infra.provision import tables
 from infra.runtime.clickhouse import ClickHouse
 from infra.runtime.settings import ClickHouseSettings
+from query_api.readers.attribute_condition import AttributeIs, attribute_condition
+from query_api.readers.conditions import Conditions
+from schemas.any_value import encode
 from schemas.tables.cost_usage import COST_USAGE
+from schemas.tables.spans import SPANS
 from tests.contract.clickhouse import Server
 
 
@@ -45,6 +49,25 @@ async def test_a_new_column_may_extend_the_order(clickhouse: ClickHouse, setting
         {"project": "", "quantity": 1},
         {"project": "p", "quantity": 2},
     ]
+
+
+async def test_indices_are_added_and_dropped_and_rows_from_before_are_found(clickhouse: ClickHouse, settings: ClickHouseSettings) -> None:
+    lines = SPANS.create(100, 1)[0].split("\n")
+    first = next(at for at, line in enumerate(lines) if line.startswith("    pairs "))
+    origin = next(at for at, line in enumerate(lines) if line.startswith("    part "))
+    older = [line for at, line in enumerate(lines) if not first <= at < origin]
+    await clickhouse.command("\n".join(older).replace("INDEX attribute_pairs pairs TYPE", "INDEX pairs mapValues(attributes) TYPE"))
+    insert = "INSERT INTO spans (tenant, trace_id, span_id, received, attributes) VALUES"
+    value = encode("gold").hex()
+    await clickhouse.command(f"{insert} ('t', 'old', 's', now64(6), map('tier', unhex('{value}'))), ('t', 'other', 's', now64(6), map('tier', 'x'))")
+    wanted = [each for each in await tables.differences(clickhouse, settings) if each.table is SPANS]
+    assert [each.what for each in wanted] == ["add column spans.pairs Array(UInt32)", "add index spans.attribute_pairs", "drop index spans.pairs"]
+    await tables.apply(clickhouse, wanted)
+    assert not [each for each in await tables.differences(clickhouse, settings) if each.table is SPANS]
+    await clickhouse.command(f"{insert} ('t', 'new', 's', now64(6), map('tier', unhex('{value}')))")
+    roughly = attribute_condition(Conditions(["tenant = 't'"]), "a", AttributeIs("tier", "gold"), roughly=True)
+    found = await clickhouse.query(f"SELECT trace_id FROM spans WHERE {roughly.where} ORDER BY trace_id", roughly.params)
+    assert [row["trace_id"] for row in found] == ["new", "old"]
 
 
 async def test_another_order_is_told_and_left_alone(clickhouse: ClickHouse, settings: ClickHouseSettings) -> None:

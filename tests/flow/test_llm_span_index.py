@@ -17,14 +17,15 @@ VISIBLE = Conditions(["tenant = {tenant:String}", "project = {project:String}"],
     [
         (SpanFilter(trace_ids=["ab" * 16]), "trace_ids"),
         (SpanFilter(span_ids=["ab" * 8]), "span_ids"),
-        (SpanFilter(attributes=[AttributeIs("user.id", "u-1")]), "pairs"),
-        (SpanFilter(attributes=[AttributeIs("llm.model_name", "m")]), "pairs"),
-        (SpanFilter(attributes=[AttributeIs("metadata.tier", 3)]), "pairs"),
+        (SpanFilter(attributes=[AttributeIs("user.id", "u-1")]), "attribute_pairs"),
+        (SpanFilter(attributes=[AttributeIs("llm.model_name", "m")]), "attribute_pairs"),
+        (SpanFilter(attributes=[AttributeIs("metadata.tier", 3)]), "attribute_pairs"),
         (SpanFilter(attributes=[AttributeIs("metadata.deep.er", "x")]), None),
     ],
 )
-async def test_an_index_is_asked(live: LiveStack, wanted: SpanFilter, index: str | None) -> None:
-    within = wanted.applied(VISIBLE)
+@pytest.mark.parametrize("roughly", [False, True])
+async def test_an_index_is_asked(live: LiveStack, wanted: SpanFilter, index: str | None, roughly: bool) -> None:
+    within = wanted.applied(VISIBLE, roughly=roughly)
     clickhouse = live.clickhouse()
     try:
         # Encoded, because the plan shows the bytes of constants. Of a table without rows it would show no index.
@@ -33,5 +34,5 @@ async def test_an_index_is_asked(live: LiveStack, wanted: SpanFilter, index: str
         plan = b"\n".join(base64.b64decode(row["line"]) for row in await clickhouse.query(explained, within.params))
     finally:
         await clickhouse.aclose()
-    named = {name for name in (b"trace_ids", b"span_ids", b"pairs") if b"Name: " + name in plan}
+    named = {name for name in (b"trace_ids", b"span_ids", b"attribute_pairs") if b"Name: " + name in plan}
     assert named == ({index.encode()} if index else set())

@@ -62,6 +62,15 @@ async def test_attribute_filters(llm: LlmClient, project: str) -> None:
         assert refused.status_code == 422 and refused.headers["content-type"].startswith("text/plain"), wrong
 
 
+async def test_many_spans_with_a_list_of_which_few_hold_the_member(llm: LlmClient, project: str) -> None:
+    """Of a key-value list the small column knows the name alone."""
+    trace, start = new_trace(), now() - 3_600 * SECOND
+    spans = [otlp_span(trace, f"s{at}", start=start + at * SECOND, app={"topic": "rare" if at % 50 == 0 else "common"}) for at in range(300)]
+    await llm.send(project, *spans)
+    assert await llm.names(project, attribute="app.topic:rare", limit=4) == [f"s{at}" for at in range(250, -1, -50)]
+    assert len(await llm.names(project, attribute="app.topic:common")) == 294 and await llm.names(project, attribute="app.topic:none") == []
+
+
 async def test_words(llm: LlmClient, project: str) -> None:
     trace, start = new_trace(), now()
     await llm.send(
@@ -209,6 +218,21 @@ async def test_delete_is_not_undone(llm: LlmClient, project: str) -> None:
     for gone in (found["id"], child["spanId"], "nonsense"):
         answer = await llm.http.delete(f"/spans/{gone}")
         assert answer.status_code == 404 and answer.headers["content-type"].startswith("text/plain")
+
+
+async def test_a_reader_who_waits_for_nothing_sees_no_deleted_span(llm: LlmClient, project: str) -> None:
+    """Also when the same list was read a moment before, whatever was deleted: a span, a trace, the project."""
+    others = LlmClient(llm.http)
+    traces, start = [new_trace() for _ in range(3)], now() - 60 * SECOND
+    spans = [otlp_span(trace, f"s{at}", start=start - at * SECOND) for at, trace in enumerate(traces)]
+    await llm.send(project, *spans)
+    assert await llm.names(project) == ["s0", "s1", "s2"] == await others.names(project)
+    assert (await llm.http.delete(f"/spans/{spans[0]['spanId']}")).status_code == 204
+    assert await others.names(project) == ["s1", "s2"]
+    assert (await llm.http.delete(f"/traces/{traces[1]}")).status_code == 204
+    assert await others.names(project) == ["s2"] and len(await others.listed(f"/projects/{project}/traces")) == 1
+    assert (await llm.http.delete(f"/projects/{project}")).status_code == 204
+    assert (await others.get(f"/projects/{project}/spans")).status_code == 404
 
 
 async def test_delete_of_an_id_in_two_traces(llm: LlmClient, project: str) -> None:

@@ -83,7 +83,10 @@ def test_every_door_leads_to_a_topic() -> None:
     assert {door for surface in SURFACES for door in (*surface.doors.values(), *surface.protocols.values())} == set(DOOR_TOPICS)
 
 
-_SHARED_SQL = {module: ROOT / f"{module.replace('.', '/')}.py" for module in ("schemas.unit_metric_sql", "query_api.readers.visible_spans")}
+_SHARED_SQL = {
+    module: ROOT / f"{module.replace('.', '/')}.py"
+    for module in ("schemas.unit_metric_sql", "query_api.readers.visible_spans", "query_api.readers.newest_spans")
+}
 """Statements and conditions that several readers use: whoever imports them reads their tables."""
 
 

@@ -29,6 +29,7 @@ from query_api.readers.broker import Broker
 from query_api.readers.exposed_units import ExposedUnits
 from query_api.readers.key_usage import KeyUsage
 from query_api.readers.ledger import LedgerReader
+from query_api.readers.newest_spans import NewestSpans
 from query_api.readers.rows import Rows
 from query_api.readers.visible_spans import VisibleSpans
 from query_api.readers.windows import WindowReader
@@ -56,6 +57,10 @@ class HandClock:
     def monotonic(self) -> float:
         self._now += self._step_s
         return self._now
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self._now += seconds
 
 
 class ScriptedRows:
@@ -129,6 +134,7 @@ def make_parts(
         access=Access(chosen, known, clock),
         rows=rows,
         visible=VisibleSpans(rows),
+        newest=NewestSpans(rows, clock),
         broker=Broker("127.0.0.1:1"),
         freshness=freshness,
         writer=BlockWriter(Producer(chosen.kafka), freshness, clock, 1.0),

@@ -52,5 +52,5 @@ def test_what_an_index_can_answer_is_said_in_its_words() -> None:
         return FilterSql().hints(parse(condition))
 
     assert hints("session.id == 's'") == ["session_id = {f_0:String}"]
-    assert "indexHint" in hints("'v' == attributes['k']")[0] and len(hints("a == 'x' and b == 'y' and c > 1")) == 2
+    assert "hasAny(pairs" in hints("'v' == attributes['k']")[0] and len(hints("a == 'x' and b == 'y' and c > 1")) == 2
     assert not hints("a == 'x' or b == 'y'") and not hints("a != 'x'") and not hints("attributes['a'][0] == 'x'") and not hints("a == ''")[1:]
