@@ -62,14 +62,14 @@ class Freshness:
     async def recent(self) -> Positions:
         """What was visible a moment ago, and so is visible at least: for answers that need not wait for a look at the ledger. Raises Unavailable where
         there was none for long."""
-        age = self._clock.monotonic() - self._looked
-        if age > OLD_S:
+        known = self.known()
+        if known is None:
             return await self.watermark()
-        if age > RECENT_S and (self._look is None or self._look.done()):
+        if self._clock.monotonic() - self._looked > RECENT_S and (self._look is None or self._look.done()):
             self._look = asyncio.create_task(self._refresh())
             # Somebody waits for it again once it is old.
             self._look.add_done_callback(lambda look: look.cancelled() or look.exception())
-        return {place: mark.offset for place, mark in self._marks.items()}
+        return known
 
     def known(self) -> Positions | None:
         """What was visible when somebody last looked, unless that is long ago. Does not block."""

@@ -23,16 +23,17 @@ async def read_visible(
     `read` begins beside the look, with what was deleted when somebody last looked, and is repeated where that has changed. A caller who waits for a
     position gets a read that begins after the look. Raises NotFound for an unknown project, NotVisibleYet, and whatever `read` does.
     """
-    if not wait.wanted:
+    if wait.wanted:
+        # What is waited for may be the span that makes the project.
+        watermark = await parts.freshness.raw(wait)
+        project = await Projects(parts).get(tenant, identifier)
+    else:
         project = await Projects(parts).get(tenant, identifier)
         before, remembered = parts.freshness.known(), parts.visible.remembered(tenant, project.name)
         if before is None or remembered is None:
             watermark = await parts.freshness.watermark()
-            return watermark, await read(project, await parts.visible.of_project(tenant, project.name, watermark))
-        watermark, found = await asyncio.gather(parts.freshness.watermark(), read(project, remembered))
-        visible = await parts.visible.of_project(tenant, project.name, watermark)
-        return (before, found) if visible == remembered else (watermark, await read(project, visible))
-    watermark = await parts.freshness.raw(wait)
-    # What is waited for may be the span that makes the project.
-    project = await Projects(parts).get(tenant, identifier)
+        else:
+            watermark, found = await asyncio.gather(parts.freshness.watermark(), read(project, remembered))
+            if await parts.visible.of_project(tenant, project.name, watermark) == remembered:
+                return before, found
     return watermark, await read(project, await parts.visible.of_project(tenant, project.name, watermark))

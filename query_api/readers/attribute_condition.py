@@ -40,7 +40,7 @@ class _Condition:
         self._prefix = prefix
         self._wanted = wanted
         self._params: dict[str, Any] = {}
-        self._indexed: list[str] = []
+        self._pairs: list[str] = []
         """What `pairs` may hold of a span with the attribute."""
 
     def added_to(self, conditions: Conditions, *, roughly: bool) -> Conditions:
@@ -48,7 +48,7 @@ class _Condition:
         # Only of `metadata` it is known what its text says, and only at the top level; of other texts nothing can be ruled out.
         texts = [path for path, _ in _splits(self._wanted.path) if path.endswith(JSON_TEXTS)]
         prunable = not texts or (texts == ["metadata"] and self._wanted.path.count(".") == 1 and not _exponential(self._wanted.value))
-        known = [f"hasAny(pairs, [{', '.join(self._indexed)}])"] if prunable else []
+        known = [f"hasAny(pairs, [{', '.join(self._pairs)}])"] if prunable else []
         sql = " AND ".join(known if known and roughly else [*known, f"({' OR '.join(f'({form})' for form in forms)})"])
         return conditions.and_also(sql, **{name: value for name, value in self._params.items() if f"{{{name}:" in sql})
 
@@ -60,14 +60,14 @@ class _Condition:
             stored = [self._bytes(raw) for value in _meaning(name, self._wanted) for raw in _encodings(value)]
             if stored:
                 yield " AND ".join([*absent, f"attributes[{path}] IN ({', '.join(stored)})"])
-            self._indexed += [pair(path, raw) for raw in stored]
+            self._pairs += [pair(path, raw) for raw in stored]
             absent.append(f"NOT mapContains(attributes, {path})")
 
     def _members(self) -> Iterator[str]:
         """As a member of a key-value list."""
         for path, rest in _splits(self._wanted.path):
             name = self._param(path)
-            self._indexed.append(pair(name))
+            self._pairs.append(pair(name))
             for value in _numbers(self._wanted.value):
                 member = self._bytes(KeyValue(key=rest, value=message_of(value)).SerializeToString())
                 yield f"startsWith(attributes[{name}], '{_LIST}') AND position(attributes[{name}], {member}) > 0"
@@ -86,7 +86,7 @@ class _Condition:
                 else:
                     said = f"JSONType({text}, {keys}) IN ('Int64', 'UInt64', 'Double') AND JSONExtractFloat({text}, {keys}) = {self._param(float(value))}"
                 yield f"scope_name != '{REST_SCOPE}' AND {said}"
-                self._indexed.append(pair("'metadata'", self._param(rest), self._param(_shown(value))))
+                self._pairs.append(pair("'metadata'", self._param(rest), self._param(_shown(value))))
 
     def _param(self, value: str | float) -> str:
         name = next((name for name, known in self._params.items() if known == value and type(known) is type(value)), None)

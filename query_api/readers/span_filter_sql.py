@@ -246,10 +246,10 @@ class FilterSql:
         name = dotted(path)
         if name in _COLUMNS and wanted:
             return [f"{_COLUMNS[name]} = {self._given(wanted, 'String')}"]
-        indexed = self._indexed(path, wanted)
-        return [f"hasAny(pairs, [{', '.join(indexed)}])"] if indexed else []
+        pairs = self._pairs(path, wanted)
+        return [f"hasAny(pairs, [{', '.join(pairs)}])"] if pairs else []
 
-    def _indexed(self, path: Path, wanted: str) -> list[str]:
+    def _pairs(self, path: Path, wanted: str) -> list[str]:
         """What `pairs` holds of every span where this attribute is this text; empty where nothing is certain."""
         name, raw = dotted(path), self._bytes(encode(wanted))
         found = [pair(self._given(source, "String"), raw) for source in sources(name)]

@@ -6,6 +6,7 @@ from typing import Final
 
 from query_api.readers.attribute_condition import AttributeIs, attribute_condition
 from query_api.readers.conditions import Conditions
+from query_api.readers.span_times import before, since
 
 _CONDITIONS: Final = {
     "trace_ids": "trace_id IN {trace_ids:Array(String)}",
@@ -14,11 +15,8 @@ _CONDITIONS: Final = {
     "span_kinds": "if(span_kind = '', 'UNKNOWN', upper(span_kind)) IN {span_kinds:Array(String)}",
     "status_codes": "status_code IN {status_codes:Array(Int32)}",
     "parent_id": "parent_id = {parent_id:String}",
-    # The bound on the minute is the one on the start in terms of the sorting key.
-    "start_ns": "toStartOfMinute(start_time) >= toStartOfMinute(fromUnixTimestamp64Nano({start_ns:Int64}, 'UTC'))\n"
-    "  AND start_time >= fromUnixTimestamp64Nano({start_ns:Int64}, 'UTC')",
-    "end_ns": "toStartOfMinute(start_time) <= toStartOfMinute(fromUnixTimestamp64Nano({end_ns:Int64}, 'UTC'))\n"
-    "  AND start_time < fromUnixTimestamp64Nano({end_ns:Int64}, 'UTC')",
+    "start_ns": since("start_ns"),
+    "end_ns": before("end_ns"),
 }
 _WORD: Final = (
     "(positionCaseInsensitive(name, {{{word}:String}}) > 0 OR arrayExists(v -> positionCaseInsensitive(v, {{{word}:String}}) > 0, mapValues(attributes)))"

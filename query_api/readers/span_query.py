@@ -14,6 +14,7 @@ from query_api.readers import any_value_sql
 from query_api.readers.conditions import Conditions
 from query_api.readers.rows import Rows, integer
 from query_api.readers.span_filter_sql import FilterSql
+from query_api.readers.span_times import before, since
 from query_api.readers.visible_spans import VisibleSpans
 from schemas.span_filter.tree import Condition, Field, HasParent, Missing, Not, Result, kind_of
 
@@ -40,10 +41,6 @@ SELECT {columns} {spans}
 LIMIT 1 BY trace_id, span_id
 LIMIT {{limit:UInt64}}
 """
-_SINCE: Final = """toStartOfMinute(start_time) >= toStartOfMinute(fromUnixTimestamp64Nano({{{name}:Int64}}, 'UTC'))
-  AND start_time >= fromUnixTimestamp64Nano({{{name}:Int64}}, 'UTC')"""
-_UNTIL: Final = """toStartOfMinute(start_time) <= toStartOfMinute(fromUnixTimestamp64Nano({{{name}:Int64}}, 'UTC'))
-  AND start_time < fromUnixTimestamp64Nano({{{name}:Int64}}, 'UTC')"""
 _HAS_PARENT: Final = "(parent_id != '' AND (trace_id, parent_id) IN (SELECT trace_id, span_id FROM spans WHERE {visible})) AS has_parent"
 # One without a trace is about the span of its id in whatever trace.
 _NOTE: Final = """
@@ -149,11 +146,11 @@ class _Query:
         self._sql = FilterSql()
         self._visible = visible
         columns = [self._column(name, of) for name, of in (wanted.columns or {}).items()]
-        times = {"start_ns": (_SINCE, wanted.start_ns), "end_ns": (_UNTIL, wanted.end_ns), "from_ns": (_SINCE, from_ns), "until_ns": (_UNTIL, until_ns)}
+        times = {"start_ns": (since, wanted.start_ns), "end_ns": (before, wanted.end_ns), "from_ns": (since, from_ns), "until_ns": (before, until_ns)}
         bounded = visible
-        for name, (part, value) in times.items():
+        for name, (bound, value) in times.items():
             if value is not None:
-                bounded = bounded.and_also(part.format(name=name), **{name: value})
+                bounded = bounded.and_also(bound(name), **{name: value})
         where, hints = ["1"], []
         for condition in (*_roots(wanted.roots), *([wanted.condition] if wanted.condition else [])):
             where.append(self._sql.condition(condition))

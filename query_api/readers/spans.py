@@ -17,6 +17,7 @@ from query_api.readers.conditions import Conditions
 from query_api.readers.newest_spans import NewestSpans
 from query_api.readers.rows import Rows, integer
 from query_api.readers.span_list_filter import SpanFilter
+from query_api.readers.span_times import before, since
 
 # The bound on the minute repeats the one on the start in terms of the sorting key, so that older pages read less.
 _AFTER: Final = """toStartOfMinute(start_time) <= toStartOfMinute(fromUnixTimestamp64Nano({after_ns:Int64}, 'UTC'))
@@ -27,10 +28,6 @@ SELECT toUnixTimestamp64Nano(start_time) AS start_ns, trace_id, span_id FROM spa
 ORDER BY toStartOfMinute(start_time) DESC, start_time DESC, trace_id DESC, span_id DESC
 LIMIT {{keys:UInt32}}
 """
-_NEAR: Final = """toStartOfMinute(start_time) >= toStartOfMinute(fromUnixTimestamp64Nano({edge_ns:Int64}, 'UTC'))
-  AND start_time >= fromUnixTimestamp64Nano({edge_ns:Int64}, 'UTC')"""
-_FAR: Final = """toStartOfMinute(start_time) <= toStartOfMinute(fromUnixTimestamp64Nano({edge_ns:Int64}, 'UTC'))
-  AND start_time < fromUnixTimestamp64Nano({edge_ns:Int64}, 'UTC')"""
 _COPIES: Final = """
 SELECT trace_id, span_id, parent_id, name, kind, span_kind, status_code, status_message, project, session_id, trace_state, flags, scope_name,
        toUnixTimestamp64Nano(start_time) AS start_ns, toUnixTimestamp64Nano(end_time) AS end_ns,
@@ -118,7 +115,8 @@ class SpanReader:
     ) -> list[StoredSpan]:
         """Up to `limit` spans from behind a place on, newest start first; equal starts by falling trace id and span id. `newest` says where to
         look first."""
-        within, likely = wanted.applied(visible), wanted.applied(visible, roughly=True)
+        within = wanted.applied(visible)
+        likely = wanted.applied(visible, roughly=True)
         edge_ns = newest.since_ns(visible) if newest is not None and wanted.seeks else None
         if wanted.trace_ids is not None and len(wanted.trace_ids) == 1:
             return await self._of_trace(within, wanted.trace_ids[0], limit, after)
@@ -158,12 +156,13 @@ class SpanReader:
     async def _sought(self, within: Conditions, limit: int, after: Key | None, edge_ns: int) -> list[Key]:
         """The same keys, first from the edge on and then from before it: few spans may have one."""
         behind_edge = after is not None and after.start_ns < edge_ns
-        near = [] if behind_edge else await self._keys(within.and_also(_NEAR, edge_ns=edge_ns), limit, after)
+        near = [] if behind_edge else await self._keys(within.and_also(since("edge_ns"), edge_ns=edge_ns), limit, after)
         left = limit - len(near)
-        return [*near, *await self._keys(within.and_also(_FAR, edge_ns=edge_ns), left, after)] if left else near
+        return [*near, *await self._keys(within.and_also(before("edge_ns"), edge_ns=edge_ns), left, after)] if left else near
 
     async def _keys(self, within: Conditions, limit: int, after: Key | None) -> list[Key]:
-        within = _behind(within, after)
+        if after is not None:
+            within = within.and_also(_AFTER, after_ns=after.start_ns, after_trace=after.trace_id, after_span=after.span_id)
         rows = await self._rows.query(_KEYS.format(where=within.where), {**within.params, "keys": limit})
         return [Key(integer(row["start_ns"]), row["trace_id"], row["span_id"]) for row in rows]
 
@@ -183,10 +182,6 @@ class SpanReader:
             rows = [row for row in rows if (row["trace_id"], row["span_id"]) not in elsewhere]
             rows += await self._rows.query(_COPIES.format(where=within.where, of_keys=_OF_KEYS), {**within.params, **_named(elsewhere)})
         return [_span(row) for row in rows if integer(row["fits"])]
-
-
-def _behind(within: Conditions, after: Key | None) -> Conditions:
-    return within if after is None else within.and_also(_AFTER, after_ns=after.start_ns, after_trace=after.trace_id, after_span=after.span_id)
 
 
 def _named(spans: Collection[tuple[str, str]]) -> dict[str, list[str]]:

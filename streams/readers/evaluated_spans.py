@@ -27,7 +27,6 @@ ORDER BY trace_id, span_id, end_time DESC
 LIMIT 1 BY trace_id, span_id
 LIMIT {PAGE}
 """
-_SETTINGS: Final = {"max_threads": 1}
 
 
 class Origin(NamedTuple):
@@ -55,5 +54,5 @@ async def spans_of(
     named = len(minutes) <= MAX_MINUTES
     which = {"minutes": list(minutes)} if named else {"first": min(minutes), "last": max(minutes)}
     params = {"tenant": tenant, "places": [tuple(origin) for origin in origins], "after_trace": after[0], "after_span": after[1], **which}
-    rows = await clickhouse.query(_SPANS.replace("{minutes_of_marks}", _NAMED if named else _BETWEEN), params, settings=_SETTINGS, timeout=timeout)
+    rows = await clickhouse.query(_SPANS.replace("{minutes_of_marks}", _NAMED if named else _BETWEEN), params, timeout=timeout)
     return [Found(EvaluatedSpan.from_row(row), int(row["received_us"])) for row in rows]

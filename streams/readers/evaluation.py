@@ -12,7 +12,6 @@ from schemas.evaluation_tally import RESULTS, Tally
 from schemas.tables.windows import WINDOWS
 from schemas.windows import MICROSECONDS, Grain
 
-_SETTINGS: Final = {"max_threads": 1}
 _OF_RULE: Final = "tenant = {tenant:String} AND rule = {rule:String}"
 _TALLIES: Final = f"""
 SELECT toUnixTimestamp(toStartOfMinute(time)) AS minute_s, outcome, label, reason, currency,
@@ -43,7 +42,7 @@ WHERE tenant = {tenant:String} AND rule IN {rules:Array(String)} AND span_id IN 
 
 async def tallies(clickhouse: ClickHouse, tenant: str, rule: str, starts: Sequence[int], *, timeout: float) -> dict[int, Tally]:
     """What the evaluations of some minutes, by start in microseconds, add up to; minutes without any are left out."""
-    rows = await clickhouse.query(_TALLIES, {"tenant": tenant, "rule": rule, "starts": list(starts)}, settings=_SETTINGS, timeout=timeout)
+    rows = await clickhouse.query(_TALLIES, {"tenant": tenant, "rule": rule, "starts": list(starts)}, timeout=timeout)
     found: dict[int, Tally] = {}
     for row in rows:
         start = int(row["minute_s"]) * MICROSECONDS
@@ -56,13 +55,13 @@ async def stored_within(
 ) -> dict[Grain, dict[int, Tally]]:
     """The tallies of a rule's windows of 1m, 5m and 1h that start at these times."""
     starts = {f"starts_{grain.name}": list(times) for grain, times in wanted.items()}
-    rows = await clickhouse.query(_WITHIN, {"tenant": tenant, "rule": rule, **starts}, settings=_SETTINGS, timeout=timeout)
+    rows = await clickhouse.query(_WITHIN, {"tenant": tenant, "rule": rule, **starts}, timeout=timeout)
     return _by_grain(rows)
 
 
 async def stored_days(clickhouse: ClickHouse, tenant: str, rule: str, since_us: int, *, timeout: float) -> dict[Grain, dict[int, Tally]]:
     """The tallies of all of a rule's days, and of its minutes from a time on."""
-    rows = await clickhouse.query(_DAYS, {"tenant": tenant, "rule": rule, "since": since_us}, settings=_SETTINGS, timeout=timeout)
+    rows = await clickhouse.query(_DAYS, {"tenant": tenant, "rule": rule, "since": since_us}, timeout=timeout)
     return _by_grain(rows)
 
 
@@ -75,7 +74,7 @@ class SpentToday(NamedTuple):
 
 async def spent(clickhouse: ClickHouse, tenant: str, rule: str, since_us: int, currency: str) -> SpentToday:
     """The calls of a rule since a time, and their cost in a currency."""
-    (row,) = await clickhouse.query(_SPENT, {"tenant": tenant, "rule": rule, "since": since_us, "currency": currency}, settings=_SETTINGS)
+    (row,) = await clickhouse.query(_SPENT, {"tenant": tenant, "rule": rule, "since": since_us, "currency": currency})
     return SpentToday(int(row["calls"]), float(row["cost"]))
 
 
@@ -96,7 +95,7 @@ async def already_judged(clickhouse: ClickHouse, tasks: Sequence[EvaluationTask]
             "spans": [task.span_id for task in mine],
             "ended": sorted({task.ended_us for task in mine}),
         }
-        rows = await clickhouse.query(_KNOWN, params, settings=_SETTINGS)
+        rows = await clickhouse.query(_KNOWN, params)
         found |= {(tenant, str(row["rule"]), str(row["trace_id"]), str(row["span_id"]), int(row["ended_us"])) for row in rows}
     return found
 

@@ -1,6 +1,6 @@
 """What a benchmark returns, and the list of all of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 
@@ -26,7 +26,7 @@ Figures = dict[str, Figure]
 Benchmark = Callable[[], Figures]
 
 
-def percentile(values: list[float], share: float) -> float:
+def percentile(values: Sequence[float], share: float) -> float:
     """The value below which the share of them lies; NaN when there is none."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from tests.bench import llm_spans, load, peer
-from tests.bench.figures import Figure, Figures, tell
+from tests.bench.figures import Figure, Figures, percentile, tell
 from tests.bench.llm_history import bodies, fill
 from tests.bench.llm_spans import PROJECT, SPANS, USERS, Requests
 from tests.bench.stack import BenchStack, running
@@ -49,12 +49,6 @@ _FRAME_SCRIPT: Final = Path(__file__).parent / "phoenix_env" / "dataframe.py"
 
 Times = dict[str, list[float]]
 """Seconds of each answer by what was asked."""
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which the share of the values lies."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def _questions(traces: Sequence[str]) -> Iterator[dict[str, httpx.QueryParams]]:

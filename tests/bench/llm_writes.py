@@ -11,9 +11,8 @@ from typing import Any, Final
 import httpx
 
 from tests.bench import load, peer
-from tests.bench.figures import Figure, Figures, tell
+from tests.bench.figures import Figure, Figures, percentile, tell
 from tests.bench.llm_ingest import prepared
-from tests.bench.llm_reads import percentile
 from tests.bench.llm_spans import PROJECT, SPANS, Requests
 from tests.bench.references import wait_for_rows
 from tests.bench.stack import BenchStack, running

@@ -1,16 +1,13 @@
 """Pages of spans that are sought among the newest first hold what the same pages hold without that."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
 from uuid import uuid4
 
-import pyarrow as pa
 import pytest
 
-from infra.runtime.clickhouse import ClickHouse
 from query_api.readers.attribute_condition import AttributeIs
 from query_api.readers.conditions import Conditions
 from query_api.readers.newest_spans import NewestSpans
+from query_api.readers.rows import ClickHouseRows
 from query_api.readers.span_list_filter import SpanFilter
 from query_api.readers.spans import Key, SpanReader
 from schemas.any_value import encode
@@ -19,19 +16,6 @@ from tests.flow.stack import LiveStack
 
 SPANS = 60
 RARE = SpanFilter(attributes=[AttributeIs("tier", "gold")])
-
-
-class EngineRows:
-    """The rows of a server, as the writing user reads them."""
-
-    def __init__(self, clickhouse: ClickHouse) -> None:
-        self.clickhouse = clickhouse
-
-    async def query(self, sql: str, params: Mapping[str, Any] = {}) -> Sequence[Mapping[str, Any]]:
-        return await self.clickhouse.query(sql, params)
-
-    async def table(self, sql: str, params: Mapping[str, Any] = {}) -> pa.Table:
-        return await self.clickhouse.query_arrow(sql, params)
 
 
 class Since(NewestSpans):
@@ -55,7 +39,7 @@ async def _all(reader: SpanReader, visible: Conditions, wanted: SpanFilter, limi
 async def test_the_pages_are_the_same_wherever_the_edge_is(live: LiveStack, wanted: SpanFilter) -> None:
     project, start = uuid4().hex, now() - 600 * SECOND
     visible = Conditions(["tenant = {tenant:String}", "project = {project:String}"], {"tenant": "rare", "project": project})
-    clickhouse = live.clickhouse()
+    clickhouse, rows = live.clickhouse(), ClickHouseRows(live.settings.clickhouse)
     try:
         # Three spans each second, so that the edge falls between equal starts; a third of them rare.
         values = ", ".join(
@@ -64,7 +48,7 @@ async def test_the_pages_are_the_same_wherever_the_edge_is(live: LiveStack, want
             for at in range(SPANS)
         )
         await clickhouse.command(f"INSERT INTO spans (tenant, project, trace_id, span_id, name, start_time, received, attributes) VALUES {values}")
-        reader = SpanReader(EngineRows(clickhouse))
+        reader = SpanReader(rows)
         expected = [Key(start + at // 3 * SECOND, f"{at:032x}", f"{at:016x}") for at in reversed(range(SPANS)) if at % 3]
         for edge in (0, start, start + 7 * SECOND, start + SPANS // 3 * SECOND, start + 900 * SECOND):
             for limit in (1, 7, 100):
@@ -72,3 +56,4 @@ async def test_the_pages_are_the_same_wherever_the_edge_is(live: LiveStack, want
         assert await _all(reader, visible, wanted, 7, None) == expected
     finally:
         await clickhouse.aclose()
+        await rows.close()

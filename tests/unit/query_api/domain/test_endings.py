@@ -1,9 +1,7 @@
 """An experiment is completed once its end has passed: once, with a line in the audit log, and by nobody's request."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -15,19 +13,12 @@ from query_api.domain.endings import SCHEDULE, Endings
 from schemas.assignment import assigner
 from schemas.definition_kinds import Experiment, ExperimentStatus, Variant
 from tests.support import eventually
-from tests.unit.query_api.stored import Service, start
+from tests.unit.query_api.stored import Service
 
 # The service's clock starts here and moves by milliseconds.
 NOW = datetime.fromtimestamp(1_000, UTC)
 PAST, FUTURE = NOW - timedelta(days=1), NOW + timedelta(days=1)
 OVER = Experiment("default", "over", variants=(Variant("control"), Variant("treatment")), status="active", ends_at=PAST)
-
-
-@pytest.fixture
-async def service(tmp_path: Path) -> AsyncIterator[Service]:
-    running = await start(tmp_path)
-    yield running
-    await running.parts.control.close()
 
 
 def _endings(service: Service) -> Endings:

@@ -1,8 +1,7 @@
 """Reads that begin before it is known how far the store has come: what they say they saw, and deletions that nobody had looked at yet."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from query_api.readers.ledger import LedgerReader
 from query_api.readers.visible_spans import SpansOfProject, VisibleSpans
 from query_api.readers.windows import WindowReader
 from tests.unit.query_api.parts import HandClock, ScriptedRows
-from tests.unit.query_api.stored import Service, start
+from tests.unit.query_api.stored import Service
 
 PROJECT = Settings().default_project
 
@@ -52,13 +51,6 @@ class World:
             return [{"spans": 0, "traces": self.deleted, "moved": 0, "cut_ns": 0, "cuts": []}]
         places = ((place.split(":"), high) for place, high in self.marks.items())
         return [{"topic": topic, "partition": int(number), "high": high, "log": "g", "newest_us": 1} for (topic, number), high in places]
-
-
-@pytest.fixture
-async def service(tmp_path: Path) -> AsyncIterator[Service]:
-    running = await start(tmp_path)
-    yield running
-    await running.parts.control.close()
 
 
 @pytest.fixture

@@ -1,23 +1,14 @@
 """A query service with a store, asked on the LLM surface."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.unit.query_api.stored import Service, start
+from tests.unit.query_api.stored import Service
 
 Ask = Callable[..., Awaitable[httpx.Response]]
-
-
-@pytest.fixture
-async def service(tmp_path: Path) -> AsyncIterator[Service]:
-    """One for each test."""
-    service = await start(tmp_path)
-    yield service
-    await service.parts.control.close()
 
 
 @pytest.fixture
