@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
+import lz4.frame
+
 from infra.runtime.clock import Clock
 from infra.runtime.settings import Settings
 from ingest import annotation_rows, metrics
@@ -22,7 +24,10 @@ LARGE = 524_288
 
 
 def assembler(signal: Signal, settings: Settings, clock: Clock) -> Callable[[Sequence[OtlpPart], str], Block]:
-    """How group commit makes a block of several requests: an envelope head before each request's bytes."""
+    """How group commit makes a block of several requests: an envelope head before each request's bytes, compressed as a whole.
+
+    Attributes repeat from item to item, so a fifth to a third of the bytes then crosses the broker, the sink and the engine's interface.
+    """
 
     def assemble(parts: Sequence[OtlpPart], batch_id: str) -> Block:
         now = clock.now_us()
@@ -38,7 +43,8 @@ def assembler(signal: Signal, settings: Settings, clock: Clock) -> Callable[[Seq
         high = max((part.max_ns for part in parts), default=0) or now * 1_000
         touched_all = tuple(Touched(tenant, service, tuple(sorted(when)), None, True) for (tenant, service), when in sorted(minutes.items()))
         rows = sum(part.rows for part in parts)
-        return Block(signal.topic, batch_id, signal.schema_id, rows, b"".join(pieces), low // 1_000, high // 1_000, now, touched_all)
+        body: bytes = lz4.frame.compress(b"".join(pieces), block_size=lz4.frame.BLOCKSIZE_MAX4MB)
+        return Block(signal.topic, batch_id, signal.schema_id, rows, body, low // 1_000, high // 1_000, now, touched_all, "lz4")
 
     return assemble
 

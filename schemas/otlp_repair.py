@@ -5,11 +5,13 @@ refuses the whole block instead. That happens only to bytes that no OTLP exporte
 it would cost more than it is worth. Repairing serialises the requests anew, without unknown fields.
 """
 
+import lz4.frame
 from google.protobuf.message import DecodeError, Message
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from schemas.blocks import Block
 from schemas.otlp_wire import varint
 
 _REQUESTS: dict[str, type[Message]] = {
@@ -21,14 +23,15 @@ _BODY = 7
 """Field of the envelope that holds the request."""
 
 
-def repair(schema_id: str, body: bytes) -> bytes:
-    """A block's body with every request in the one form the engine knows; the same bytes give the same result each time.
+def repair(block: Block) -> bytes:
+    """A block's body, uncompressed, with every request in the one form the engine knows; the same bytes give the same result each time.
 
     Raises ValueError when the schema is not one of OTLP's or the bytes are not a block of it.
     """
-    request = _REQUESTS.get(schema_id)
+    request = _REQUESTS.get(block.schema_id)
     if request is None:
-        raise ValueError(f"{schema_id} is not a block of OTLP requests")
+        raise ValueError(f"{block.schema_id} is not a block of OTLP requests")
+    body = _plain(block)
     out: list[bytes] = []
     position = 0
     while position < len(body):
@@ -44,6 +47,18 @@ def repair(schema_id: str, body: bytes) -> bytes:
         out += (varint(len(prefix) + len(clean)), prefix, clean)
         position += size
     return b"".join(out)
+
+
+def _plain(block: Block) -> bytes:
+    if not block.encoding:
+        return block.body
+    if block.encoding != "lz4":
+        raise ValueError(f"a block compressed with {block.encoding} cannot be read")
+    try:
+        plain: bytes = lz4.frame.decompress(block.body)
+    except (RuntimeError, EOFError) as error:
+        raise ValueError(f"the block cannot be decompressed: {error}") from error
+    return plain
 
 
 def _open(body: bytes, start: int, end: int) -> tuple[bytes, bytes]:

@@ -168,21 +168,21 @@ class Sink:
         statement = self._feed.insert(self._table.name, record.partition, record.offset)
         settings = {**INSERT_SETTINGS, **self._feed.settings, "insert_deduplication_token": block.batch_id}
         refusals: list[str] = []
-        body = block.body
+        body, encoding = block.body, block.encoding
 
         async def attempt() -> None:
-            nonlocal body
+            nonlocal body, encoding
             started = time.perf_counter()
             passing("inserting")
             try:
-                await self._clickhouse.insert_bytes(statement, body, settings=settings, timeout=self._settings.clickhouse.insert_timeout_s)
+                await self._clickhouse.insert_bytes(statement, body, settings, encoding=encoding, timeout=self._settings.clickhouse.insert_timeout_s)
             except ClickHouseError as error:
                 if not error.poison:
                     raise
                 refusals.append(str(error))
                 if self._feed.format == "Protobuf" and len(refusals) == 1:
                     with contextlib.suppress(ValueError):
-                        body = repair(block.schema_id, block.body)
+                        body, encoding = repair(block), ""
                 if len(refusals) < self._settings.streams.poison_attempts:
                     raise
             else:

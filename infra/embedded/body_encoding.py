@@ -35,6 +35,20 @@ def decoded(body: bytes, encoding: str) -> bytes:
     return plain
 
 
+def may_stay_packed(body: bytes, encoding: str) -> bool:
+    """Whether the engine may decompress the body itself: it is an LZ4 frame that says how long it gets, and that is not too long.
+
+    The engine checks what the frame says against what comes out.
+    """
+    if encoding != "lz4":
+        return False
+    try:
+        size: int = lz4.frame.get_frame_info(body)["content_size"]
+    except RuntimeError:
+        return False
+    return 0 < size <= MAX_BODY_BYTES
+
+
 def _inflate(body: bytes, window_bits: int) -> bytes:
     stream = zlib.decompressobj(window_bits)
     plain = stream.decompress(body, MAX_BODY_BYTES + 1)

@@ -14,6 +14,7 @@ from typing import Any
 
 from chdb.state.sqlitelike import Connection
 
+from infra.embedded.body_encoding import decoded, may_stay_packed
 from infra.embedded.engine_errors import failure, from_engine
 from infra.embedded.engine_sql import InsertHead, insert_head, look
 
@@ -53,6 +54,8 @@ class Request:
     """The statement, with or without data behind it."""
     body: bytes = b""
     """Data that came apart from the statement."""
+    encoding: str = ""
+    """How `body` is compressed, as Content-Encoding names it."""
     format: str = "TabSeparated"
     """Output format when the statement names none."""
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -106,7 +109,8 @@ class Engine:
             data = memoryview(request.sql)[head.data_start :] if head.data_start < len(request.sql) else memoryview(b"")
             if len(data) or request.body:
                 return self._insert(request, head, data)
-        sql = request.sql + (b"\n" + request.body if request.sql and request.body else request.body)
+        body = decoded(request.body, request.encoding)
+        sql = request.sql + (b"\n" + body if request.sql and body else body)
         seen = look(sql)
         if seen.several and not sql.lstrip()[:6].upper() == b"INSERT":
             raise failure(62, "SYNTAX_ERROR", "Multi-statements are not allowed")
@@ -123,13 +127,15 @@ class Engine:
         return self._with_connection(request, {}, lambda connection: self._query(connection, text, output, request.parameters))
 
     def _insert(self, request: Request, head: InsertHead, data: memoryview) -> Answer:
+        inside = may_stay_packed(request.body, request.encoding) and not len(data)
+        body = request.body if inside else decoded(request.body, request.encoding)
         # A memory file is gone with the process, so nothing has to be cleaned up after a kill.
         spool = os.memfd_create("millstream-insert")
         try:
-            for part in (data, memoryview(request.body)):
+            for part in (data, memoryview(body)):
                 while len(part):
                     part = part[os.write(spool, part) :]
-            text = head.reading(f"/proc/{os.getpid()}/fd/{spool}")
+            text = head.reading(f"/proc/{os.getpid()}/fd/{spool}", request.encoding if inside else "none")
             return self._with_connection(request, _BODY_DEFAULTS, lambda connection: self._query(connection, text, request.format, request.parameters))
         finally:
             os.close(spool)

@@ -81,11 +81,13 @@ class EngineInterface:
         answer_headers = {"x-clickhouse-query-id": query_id, "x-clickhouse-server-display-name": "millstream", "x-clickhouse-timezone": "UTC"}
         try:
             user = self._authenticate(query, headers)
-            body = decoded(await _body(receive), headers.get("content-encoding", ""))
+            body, encoding = await _body(receive), headers.get("content-encoding", "")
+            if not query.get("query") or headers.get("content-type", "").startswith("multipart/form-data"):
+                body, encoding = decoded(body, encoding), ""
             if headers.get("content-type", "").startswith("multipart/form-data"):
                 query |= await form_fields(headers, body)
                 body = b""
-            answer = await self._run(user, str(scope["method"]), query, headers, body)
+            answer = await self._run(user, str(scope["method"]), query, headers, body, encoding)
         except EngineFailure as error:
             log.warning("engine_refused", code=error.code, name=error.name, query_id=query_id)
             answer_headers.update({"content-type": "text/plain; charset=UTF-8", "x-clickhouse-exception-code": str(error.code)})
@@ -100,7 +102,7 @@ class EngineInterface:
         )
         await _send(send, 200, answer.data, answer_headers)
 
-    async def _run(self, user: str, method: str, query: dict[str, str], headers: Mapping[str, str], body: bytes) -> Answer:
+    async def _run(self, user: str, method: str, query: dict[str, str], headers: Mapping[str, str], body: bytes, encoding: str) -> Answer:
         sql = query.get("query", "").encode()
         if query.get("compress") == "1" or query.get("decompress") == "1":
             raise failure(48, "NOT_IMPLEMENTED", "Use Content-Encoding and Accept-Encoding instead of compress and decompress")
@@ -111,6 +113,7 @@ class EngineInterface:
         request = Request(
             sql=sql,
             body=body,
+            encoding=encoding,
             format=query.get("default_format") or headers.get("x-clickhouse-format") or "TabSeparated",
             settings={name: value for name, value in query.items() if name not in _NOT_SETTINGS and not name.startswith("param_")},
             parameters={name.removeprefix("param_"): value for name, value in query.items() if name.startswith("param_")},

@@ -30,6 +30,10 @@ _REACHES_OUT = re.compile(
 )
 
 
+_AUTO = "'auto'"
+"""Structure that the engine finds out from the data."""
+
+
 @dataclass(frozen=True)
 class Token:
     """One piece of a statement."""
@@ -61,14 +65,14 @@ class InsertHead:
     structure: str
     """The quoted structure inside input(), or empty."""
 
-    def reading(self, path: str) -> str:
-        """The statement that takes its rows from the file `path` instead. `path` must not need quoting."""
+    def reading(self, path: str, compression: str = "none") -> str:
+        """The statement that takes its rows from the file `path` instead, compressed as the engine calls it. `path` must not need quoting."""
         if self.input_span is not None:
             start, end = self.input_span
-            source = f"file('{path}', '{self.format}', {self.structure})" if self.structure else f"file('{path}', '{self.format}')"
+            source = f"file('{path}', '{self.format}', {self.structure or _AUTO}, '{compression}')"
             return f"{self.statement[:start]}{source}{self.statement[end:]}"
         cut = len(self.statement) if self.settings_at is None else self.settings_at
-        return f"{self.statement[:cut]} FROM INFILE '{path}' {self.statement[cut:]} FORMAT {self.format}"
+        return f"{self.statement[:cut]} FROM INFILE '{path}' COMPRESSION '{compression}' {self.statement[cut:]} FORMAT {self.format}"
 
 
 def tokens(sql: bytes) -> Iterator[Token]:

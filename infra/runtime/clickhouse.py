@@ -48,7 +48,7 @@ _POISON = frozenset(
         *(6, 9, 19, 25, 26, 27, 32, 33, 38, 39, 40, 41, 53, 69, 70, 72),  # text, sizes, ends, dates, types, numbers
         *(108, 117, 120, 128, 130, 131, 190, 271, 321, 349, 376, 407),  # no data, damage, arrays, strings, ranges, nulls, decimals
         *(435, 436, 437, 441, 443, 444, 467, 469, 563, 569, 570, 632),  # protobuf, domains, booleans, constraints, maps, trailing data
-        *(561, 675, 676, 728),  # zstd, addresses, unexpected types
+        *(561, 612, 675, 676, 728),  # zstd, lz4, addresses, unexpected types
     }
 )
 _LIMITS = frozenset({158, 159, 160, 241, 307, 396})
@@ -123,9 +123,12 @@ class ClickHouse:
         with pa.ipc.open_stream(data) as reader:
             return reader.read_all()
 
-    async def insert_bytes(self, sql: str, body: bytes, settings: Mapping[str, Any] = {}, *, timeout: float | None = None) -> None:
-        """Run an INSERT that ends in FORMAT with `body` as its data, unchanged. Returns once the server has stored it. Raises ClickHouseError."""
-        await self._post(sql, {}, settings, body, timeout)
+    async def insert_bytes(self, sql: str, body: bytes, settings: Mapping[str, Any] = {}, *, encoding: str = "", timeout: float | None = None) -> None:
+        """Run an INSERT that ends in FORMAT with `body` as its data, unchanged; `encoding` says how it is compressed, as Content-Encoding does.
+
+        Returns once the server has stored it. Raises ClickHouseError.
+        """
+        await self._post(sql, {}, settings, body, timeout, encoding)
 
     async def command(self, sql: str, settings: Mapping[str, Any] = {}, *, params: Mapping[str, Any] = {}, timeout: float | None = None) -> None:
         """Run a statement that gives no rows, such as DDL. Raises ClickHouseError."""
@@ -155,7 +158,9 @@ class ClickHouse:
             )
         return self._session
 
-    async def _post(self, sql: str, params: Mapping[str, Any], settings: Mapping[str, Any], body: bytes | None, timeout: float | None) -> bytes:
+    async def _post(
+        self, sql: str, params: Mapping[str, Any], settings: Mapping[str, Any], body: bytes | None, timeout: float | None, encoding: str = ""
+    ) -> bytes:
         url_params = {**self._base, **{name: _setting(value) for name, value in settings.items()}}
         given = {f"param_{name}": parameter(value) for name, value in params.items()}
         data: bytes | aiohttp.Payload | aiohttp.FormData = sql.encode()
@@ -166,9 +171,10 @@ class ClickHouse:
         if body is not None:
             url_params["query"] = sql
             data = _whole(body)
+        headers = {"Content-Encoding": encoding} if encoding else None
         limit = aiohttp.ClientTimeout(total=timeout or self._timeout, sock_connect=5.0)
         try:
-            async with self._open().post(self._url, params=url_params, data=data, timeout=limit) as response:
+            async with self._open().post(self._url, params=url_params, data=data, headers=headers, timeout=limit) as response:
                 answer = await response.read()
                 if response.status == 200 and "X-ClickHouse-Exception-Code" not in response.headers:
                     return answer

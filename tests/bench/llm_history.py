@@ -60,7 +60,7 @@ async def fill(clickhouse: ClickHouse, requests: Requests, spans: int, budget_s:
     originals = min(ORIGINALS, spans)
     for number, block in enumerate(_blocks(list(bodies(requests, originals)))):
         settings = {**INSERT_SETTINGS, **feed.settings, "insert_deduplication_token": block.batch_id}
-        await clickhouse.insert_bytes(feed.insert("spans", _ORIGINALS_PART, number), block.body, settings=settings, timeout=60)
+        await clickhouse.insert_bytes(feed.insert("spans", _ORIGINALS_PART, number), block.body, settings, encoding=block.encoding, timeout=60)
     tell(f"{originals} spans stored, copying them")
     stored = originals
     for copy in range(1, spans // originals):

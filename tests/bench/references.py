@@ -23,7 +23,7 @@ async def bare_insert(clickhouse: ClickHouse, table: Table, blocks: Sequence[Blo
     while time.perf_counter() - started < seconds:
         block = blocks[number % len(blocks)]
         settings = {**INSERT_SETTINGS, **table.feed.settings, "insert_deduplication_token": str(uuid.uuid4())}
-        await clickhouse.insert_bytes(table.feed.insert(name, 0, number), block.body, settings=settings, timeout=60)
+        await clickhouse.insert_bytes(table.feed.insert(name, 0, number), block.body, settings, encoding=block.encoding, timeout=60)
         rows, number = rows + block.rows, number + 1
     elapsed = time.perf_counter() - started
     await clickhouse.command(f"DROP TABLE {name}")

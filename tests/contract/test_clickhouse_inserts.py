@@ -75,6 +75,24 @@ async def test_compressed_bodies(server: Server, writer: ClickHouse, table: str)
     assert await count(writer, table) == 40
 
 
+@pytest.mark.parametrize("form", ["plain", "input"])
+async def test_compressed_blocks_are_stored_once_and_damaged_ones_are_poison(writer: ClickHouse, table: str, form: str) -> None:
+    schema: dict[str, Any] = {"format_schema_source": "string", "format_schema": PROTO, "format_schema_message_name": "Line"}
+    settings = {**schema, "async_insert": 0, "insert_deduplicate": 1, "insert_deduplication_token": "packed"}
+    source = "" if form == "plain" else "SELECT id, name FROM input('id UInt64, name String')"
+    statement = f"INSERT INTO {table} (id, name) {source} FORMAT Protobuf"
+    plain = b"".join(protobuf_line(number, f"n{number}", []) for number in range(1, 128))
+    sized, unsized = lz4.frame.compress(plain), lz4.frame.compress(plain, store_size=False)
+    for body in (sized, sized, unsized):
+        await writer.insert_bytes(statement, body, settings, encoding="lz4")
+    assert await count(writer, table) == 127
+    for damaged in (sized[:30] + b"\xff" * 40 + sized[70:], b"no frame at all"):
+        with pytest.raises(ClickHouseError) as refused:
+            await writer.insert_bytes(statement, damaged, {**settings, "insert_deduplication_token": "damaged"}, encoding="lz4")
+        assert refused.value.poison, refused.value.message
+    assert await count(writer, table) == 127
+
+
 @pytest.mark.parametrize(
     ("data", "body"),
     [

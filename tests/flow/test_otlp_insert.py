@@ -46,11 +46,15 @@ class Engine:
         rows: list[list[Any]] = answer.json()["data"] if answer.text else []
         return rows
 
-    def insert(self, table: Table, block: Block, body: bytes | None = None) -> httpx.Response:
+    def insert(self, table: Table, block: Block, plain: bytes | None = None) -> httpx.Response:
+        """Insert the block, or `plain` in its place."""
         assert table.feed is not None
         params = {"user": "millstream", "query": table.feed.insert(table.name), "async_insert": "0", "insert_deduplicate": "1"}
         params["insert_deduplication_token"] = block.batch_id
-        return self._client.post("/", params={**params, **table.feed.settings}, content=block.body if body is None else body)
+        params |= table.feed.settings
+        if plain is not None:
+            return self._client.post("/", params=params, content=plain)
+        return self._client.post("/", params=params, content=block.body, headers={"Content-Encoding": block.encoding})
 
 
 @pytest.fixture(scope="module")
@@ -217,6 +221,6 @@ def test_a_known_field_of_another_wire_type_is_repaired(engine: Engine) -> None:
     group = b"\x12" + bytes((len(scope),)) + scope
     made = block(TRACES, b"\x0a" + bytes((len(group),)) + group, traces(2))
     assert engine.insert(SPANS, made).headers["X-ClickHouse-Exception-Code"] == "444"
-    fixed = repair(made.schema_id, made.body)
-    assert fixed == repair(made.schema_id, made.body) and engine.insert(SPANS, made, fixed).status_code == 200
+    fixed = repair(made)
+    assert fixed == repair(made) and engine.insert(SPANS, made, fixed).status_code == 200
     assert engine.query("SELECT count(), min(toUnixTimestamp64Nano(start_time)) FROM spans") == [[3, NOW_NS]]

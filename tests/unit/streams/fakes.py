@@ -28,7 +28,7 @@ class ScriptedClickHouse:
         self.queries.append(sql)
         return self._answer(sql, params)
 
-    async def insert_bytes(self, sql: str, body: bytes, settings: Mapping[str, Any] = {}, *, timeout: float | None = None) -> None:
+    async def insert_bytes(self, sql: str, body: bytes, settings: Mapping[str, Any] = {}, *, encoding: str = "", timeout: float | None = None) -> None:
         table = sql.split()[2]
         if self.before_insert is not None:
             await self.before_insert()

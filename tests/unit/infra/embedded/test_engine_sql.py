@@ -8,16 +8,24 @@ from infra.embedded.engine_sql import insert_head, look
 @pytest.mark.parametrize(
     ("sql", "data", "reading"),
     [
-        (b"INSERT INTO t FORMAT ArrowStream\n\xff\x00", b"\xff\x00", "INSERT INTO t FROM INFILE '/p' FORMAT ArrowStream"),
-        (b"insert into t (a, format) format Native", b"", "insert into t (a, format) FROM INFILE '/p' FORMAT Native"),
-        (b"INSERT INTO t SETTINGS a = 1, b = 'FORMAT x' FORMAT CSV;\r\n1", b"1", "INSERT INTO t FROM INFILE '/p' SETTINGS a = 1, b = 'FORMAT x' FORMAT CSV"),
+        (b"INSERT INTO t FORMAT ArrowStream\n\xff\x00", b"\xff\x00", "INSERT INTO t FROM INFILE '/p' COMPRESSION 'none' FORMAT ArrowStream"),
+        (b"insert into t (a, format) format Native", b"", "insert into t (a, format) FROM INFILE '/p' COMPRESSION 'none' FORMAT Native"),
+        (
+            b"INSERT INTO t SETTINGS a = 1, b = 'FORMAT x' FORMAT CSV;\r\n1",
+            b"1",
+            "INSERT INTO t FROM INFILE '/p' COMPRESSION 'none' SETTINGS a = 1, b = 'FORMAT x' FORMAT CSV",
+        ),
         (
             b"INSERT INTO t SELECT f('FORMAT'), b FROM input('a UInt8, b String') WHERE x IN (SELECT 1) FORMAT Protobuf \n\x08",
             b"\x08",
-            "INSERT INTO t SELECT f('FORMAT'), b FROM file('/p', 'Protobuf', 'a UInt8, b String') WHERE x IN (SELECT 1)",
+            "INSERT INTO t SELECT f('FORMAT'), b FROM file('/p', 'Protobuf', 'a UInt8, b String', 'none') WHERE x IN (SELECT 1)",
         ),
         ("INSERT INTO t /* ü FORMAT */ SELECT 'é', a FROM input($$a String$$) FORMAT JSONEachRow".encode(), b"", None),
-        (b'-- words\nINSERT INTO `input` (a) FORMAT JSONEachRow {"a":1}', b'{"a":1}', "-- words\nINSERT INTO `input` (a) FROM INFILE '/p' FORMAT JSONEachRow"),
+        (
+            b'-- words\nINSERT INTO `input` (a) FORMAT JSONEachRow {"a":1}',
+            b'{"a":1}',
+            "-- words\nINSERT INTO `input` (a) FROM INFILE '/p' COMPRESSION 'none' FORMAT JSONEachRow",
+        ),
     ],
 )
 def test_insert_heads(sql: bytes, data: bytes, reading: str | None) -> None:
@@ -26,7 +34,7 @@ def test_insert_heads(sql: bytes, data: bytes, reading: str | None) -> None:
     assert sql[head.data_start :] == data
     text = head.reading("/p")
     if reading is None:
-        assert "file('/p', 'JSONEachRow', $$a String$$)" in text
+        assert "file('/p', 'JSONEachRow', $$a String$$, 'none')" in text
         assert "'é'" in text
     else:
         assert " ".join(text.split(" ")).replace("  ", " ").strip() == reading
