@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -28,10 +28,10 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def ran(script: str, given: Any) -> str:
-    """What a script prints. It sees none of the settings that this process may have for the clients."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PHOENIX_", "OTEL_"))}
-    done = subprocess.run(["node", script], cwd=_FOLDER, input=json.dumps(given), env=environment, capture_output=True, text=True, timeout=_DEADLINE_S)
+def ran(script: str, given: Any, *, runner: Sequence[str] = ("node",), env: Mapping[str, str] | None = None) -> str:
+    """What a script prints. Of the settings for the clients it sees those in `env`, and none that this process may have."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PHOENIX_", "OTEL_"))} | dict(env or {})
+    done = subprocess.run([*runner, script], cwd=_FOLDER, input=json.dumps(given), env=environment, capture_output=True, text=True, timeout=_DEADLINE_S)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -60,6 +60,17 @@ def test_prompts(url: str) -> None:
     assert "rain?" in json.dumps(shown["anthropic"]["messages"])
     assert shown["missing"] is None and set(shown["datasets"]) == {"data", "next_cursor"}
     assert shown["version"] >= [8, 0, 0]
+
+
+def test_a_typed_script(url: str, live: LiveStack) -> None:
+    """llm.cli.ts_examples"""
+    name = f"from TypeScript {uuid.uuid4().hex}"
+    upload = {"action": "create", "name": name, "inputs": [{"question": "?"}]}
+    made = httpx.post(f"{url}/v1/datasets/upload", params={"sync": "true"}, json=upload, headers=live.headers, timeout=30)
+    made.raise_for_status()
+    env = {"PHOENIX_HOST": url, "PHOENIX_API_KEY": KEY}
+    listed = json.loads(ran("list_datasets.ts", None, runner=("npx", "--no-install", "tsx"), env=env))
+    assert {"id": made.json()["data"]["dataset_id"], "name": name} in listed
 
 
 @contextmanager
