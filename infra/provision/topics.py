@@ -1,13 +1,20 @@
 """Topics as declared, compared with the broker's and created where they are missing."""
 
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.errors import NodeNotReadyError, TopicAlreadyExistsError, for_code
 
 from infra.runtime.errors import Unavailable
 from infra.runtime.settings import KafkaSettings
 from schemas.topics import TOPICS, Topic
+
+_PATIENCE_S = 15.0
+_PAUSE_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -41,12 +48,8 @@ def config_of(topic: Topic, settings: KafkaSettings) -> dict[str, str]:
 
 async def differences(settings: KafkaSettings) -> list[TopicDifference]:
     """What the broker lacks; more partitions than wanted are left as they are. Raises KafkaError when it cannot be reached."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap.split(","))
-    await admin.start()
-    try:
+    async with _admin(settings) as admin:
         found = {item["topic"]: len(item["partitions"]) for item in await admin.describe_topics() if not item["error_code"]}
-    finally:
-        await admin.close()
     return [TopicDifference(t, found.get(t.name, 0), partitions_of(t, settings)) for t in TOPICS if found.get(t.name, 0) < partitions_of(t, settings)]
 
 
@@ -54,9 +57,7 @@ async def apply(settings: KafkaSettings, wanted: list[TopicDifference]) -> None:
     """Create and extend topics; repeating is safe. Raises Unavailable naming the topic the broker refused."""
     if not wanted:
         return
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap.split(","))
-    await admin.start()
-    try:
+    async with _admin(settings) as admin:
         new = [
             NewTopic(d.topic.name, d.partitions_wanted, settings.replication, topic_configs=config_of(d.topic, settings))
             for d in wanted
@@ -70,5 +71,26 @@ async def apply(settings: KafkaSettings, wanted: list[TopicDifference]) -> None:
         grown = {d.topic.name: NewPartitions(d.partitions_wanted) for d in wanted if d.partitions_now}
         if grown:
             await admin.create_partitions(grown)
+
+
+@asynccontextmanager
+async def _admin(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A client that has a broker to ask: one that has just started, or that a busy machine kept from saying so, is waited for."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap.split(","))
+        await admin.start()
+        try:
+            await admin.describe_cluster()
+        except NodeNotReadyError:
+            # A client that was told of no broker asks again only minutes later, so the next try is a new one's.
+            await admin.close()
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(_PAUSE_S)
+        else:
+            break
+    try:
+        yield admin
     finally:
         await admin.close()
