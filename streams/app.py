@@ -145,7 +145,7 @@ class Agents:
     def register(self) -> None:
         """One sink per raw topic, one agent per computation, and the tasks that drive the refreshes."""
         for topic in RAW:
-            self._agent(f"{topic.name}_sink", topic, self._side_by_side(f"{topic.name}_sink", self._store))
+            self._agent(f"{topic.name}_sink", topic, self._side_by_side(f"{topic.name}_sink", topic, self._store))
         self._agent("dead_letter_index", DEAD_LETTERS, self._index)
         if self._parts.settings.streams.computations:
             for name, (topic, refresher) in self._refreshers.items():
@@ -202,15 +202,23 @@ class Agents:
             _log.exception("agent failed", agent=name)
             stop_worker(DEFECT, "agent failed", agent=name, error=repr(error)[:500])
 
-    def _side_by_side(self, name: str, handle: Handler) -> Handler:
+    def _side_by_side(self, name: str, topic: Topic, handle: Handler) -> Handler:
         """The same handler, with a lane for each partition."""
 
         async def hand_over(came: _Came) -> None:
             lanes = self._lanes.get(name)
             if lanes is None:  # the event loop runs only now
                 width = self._parts.settings.streams.insert_width
-                lanes = self._lanes[name] = Lanes(lambda each: self._contained(name, handle, each), width, self._app.add_future)
-            await lanes.put(came.message.partition, came)
+                # As Faust itself does when a buffer fills: what is fetched already still comes, and no more of that partition is.
+                full, free = self._app.consumer.on_buffer_full, self._app.consumer.on_buffer_drop
+                lanes = self._lanes[name] = Lanes(
+                    lambda each: self._contained(name, handle, each),
+                    width,
+                    self._app.add_future,
+                    full=lambda partition: full(TP(topic.name, partition)),
+                    free=lambda partition: free(TP(topic.name, partition)),
+                )
+            lanes.put(came.message.partition, came)
 
         return hand_over
 

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 E = TypeVar("E")
 
 QUEUED = 2
-"""Records that wait in a lane; a block can have megabytes."""
+"""Records that wait in a lane before no more are fetched for it; a block can have megabytes."""
 
 
 class Lanes(Generic[E]):
@@ -17,10 +17,20 @@ class Lanes(Generic[E]):
     another partition's may run beside it.
     """
 
-    def __init__(self, handle: Callable[[E], Awaitable[None]], width: int, spawn: Callable[[Awaitable[None]], object]) -> None:
-        """`handle` must not raise. `spawn` starts a lane's endless task and ends it with the worker."""
+    def __init__(
+        self,
+        handle: Callable[[E], Awaitable[None]],
+        width: int,
+        spawn: Callable[[Awaitable[None]], object],
+        full: Callable[[int], object],
+        free: Callable[[int], object],
+    ) -> None:
+        """`handle` must not raise. `spawn` starts a lane's endless task and ends it with the worker. `full` is told that a partition's lane has enough,
+        again with each record that comes nevertheless, and `free` that it has room."""
         self._handle = handle
         self._spawn = spawn
+        self._full = full
+        self._free = free
         self._turns = asyncio.Semaphore(width)
         self._lanes: dict[int, asyncio.Queue[tuple[int, E]]] = {}
         self._epoch = 0
@@ -30,18 +40,21 @@ class Lanes(Generic[E]):
         mark would say that both are stored."""
         self._epoch += 1
 
-    async def put(self, partition: int, event: E) -> None:
-        """Hand a record to its lane. Blocks while the lane is full."""
-        epoch = self._epoch
+    def put(self, partition: int, event: E) -> None:
+        """Hand a record to its lane. Never waits: records of all topics come one after the other, so one that waited would hold up every other topic."""
         lane = self._lanes.get(partition)
         if lane is None:
-            lane = self._lanes[partition] = asyncio.Queue(QUEUED)
-            self._spawn(self._follow(lane))
-        await lane.put((epoch, event))
+            lane = self._lanes[partition] = asyncio.Queue()
+            self._spawn(self._follow(partition, lane))
+        lane.put_nowait((self._epoch, event))
+        if lane.qsize() >= QUEUED:
+            self._full(partition)
 
-    async def _follow(self, lane: "asyncio.Queue[tuple[int, E]]") -> None:
+    async def _follow(self, partition: int, lane: "asyncio.Queue[tuple[int, E]]") -> None:
         while True:
             epoch, event = await lane.get()
+            if lane.qsize() < QUEUED:
+                self._free(partition)
             async with self._turns:
                 if epoch == self._epoch:
                     await self._handle(event)

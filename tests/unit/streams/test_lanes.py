@@ -2,7 +2,7 @@
 
 import asyncio
 
-from streams.lanes import Lanes
+from streams.lanes import QUEUED, Lanes
 from tests.support import eventually
 
 
@@ -22,9 +22,9 @@ async def test_partitions_side_by_side_each_in_order() -> None:
             await changed.wait_for(lambda: len(started) == count)
 
     tasks: list[asyncio.Future[None]] = []
-    lanes = Lanes(handle, 2, lambda work: tasks.append(asyncio.ensure_future(work)))
+    lanes = Lanes(handle, 2, lambda work: tasks.append(asyncio.ensure_future(work)), lambda _: None, lambda _: None)
     for event in gates:
-        await lanes.put(event[0], event)
+        lanes.put(event[0], event)
     await until(2)
     assert started == [(0, 1), (1, 1)]
     gates[(1, 1)].set()
@@ -39,7 +39,7 @@ async def test_partitions_side_by_side_each_in_order() -> None:
 
 
 async def test_what_waited_when_partitions_moved_is_left_alone() -> None:
-    """One record is at work, two wait in the lane and a third waits for room; after the move all come again in their order."""
+    """One record is at work and three wait in the lane; after the move all come again in their order."""
     handled: list[str] = []
     gate = asyncio.Event()
 
@@ -48,19 +48,48 @@ async def test_what_waited_when_partitions_moved_is_left_alone() -> None:
         await gate.wait()
 
     tasks: list[asyncio.Future[None]] = []
-    lanes = Lanes(handle, 1, lambda work: tasks.append(asyncio.ensure_future(work)))
-    for event in ("a", "b", "c"):
-        await lanes.put(0, event)
+    lanes = Lanes(handle, 1, lambda work: tasks.append(asyncio.ensure_future(work)), lambda _: None, lambda _: None)
+    for event in ("a", "b", "c", "d"):
+        lanes.put(0, event)
     await eventually(lambda: handled == ["a"], timeout=5)
-    late = asyncio.create_task(lanes.put(0, "d"))
-    await asyncio.sleep(0)
     lanes.forget()
     gate.set()
-    await late
     for event in ("a", "b", "c", "d", "e"):
-        await lanes.put(0, event)
+        lanes.put(0, event)
     await eventually(lambda: len(handled) == 6, timeout=5)
     assert handled == ["a", "a", "b", "c", "d", "e"]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_full_lane_says_so_for_its_partition_alone_and_takes_what_comes_nevertheless() -> None:
+    said: list[tuple[str, int]] = []
+    handled: list[int] = []
+    turns = asyncio.Semaphore(0)
+
+    async def handle(event: int) -> None:
+        await turns.acquire()
+        handled.append(event)
+
+    tasks: list[asyncio.Future[None]] = []
+    lanes = Lanes(
+        handle,
+        9,
+        lambda work: tasks.append(asyncio.ensure_future(work)),
+        lambda partition: said.append(("full", partition)),
+        lambda partition: said.append(("free", partition)),
+    )
+    for event in range(QUEUED + 2):
+        lanes.put(7, event)
+    lanes.put(8, 100)
+    assert ("full", 7) in said and ("full", 8) not in said
+    said.clear()
+    for _ in range(QUEUED + 3):
+        turns.release()
+    await eventually(lambda: len(handled) == QUEUED + 3, timeout=5)
+    assert [event for event in handled if event != 100] == list(range(QUEUED + 2))
+    assert ("free", 7) in said and ("full", 7) not in said
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
