@@ -42,7 +42,7 @@ class _Of:
     def nothing(cls, units: int, variants: int) -> "_Of":
         return cls(np.zeros(units, np.int64), np.zeros(units), np.full(units, _LATE), np.zeros((variants, len(FIGURES))))
 
-    def insert(self, place: _Column, events: _Column, total: _Column, first: _Column) -> None:
+    def insert(self, place: _Column, events: _Column | int, total: _Column | float, first: _Column | int) -> None:
         """Put new units in their places."""
         self.events, self.total, self.first = np.insert(self.events, place, events), np.insert(self.total, place, total), np.insert(self.first, place, first)
 
@@ -131,6 +131,7 @@ class HeldUnits:
         self._variant[at] = _merged(self._variant[at], variant[known])
         self._sdk[at] = self._sdks.smaller(self._sdk[at], sdk[known])
         self._source[at] = self._sources.smaller(self._source[at], source[known])
+        any_new = bool(new.any())
         for number, event_type in enumerate(types):
             of = self._of[event_type]
             events, total = _numpy(changes, f"n{number}")[order].astype(np.int64), _numpy(changes, f"x{number}")[order]
@@ -138,9 +139,11 @@ class HeldUnits:
             of.events[at] += events[known]
             of.total[at] += total[known]
             of.first[at] = np.minimum(of.first[at], first[known])
-            if new.any():
+            if any_new:
                 of.insert(place[new], events[new], total[new], first[new])
-        if new.any():
+        if any_new:
+            for event_type in self._of.keys() - set(types):
+                self._of[event_type].insert(place[new], 0, 0.0, _LATE)
             self._hash = np.insert(self._hash, place[new], hashes[new])
             self._check = np.insert(self._check, place[new], checks[new])
             self._since = np.insert(self._since, place[new], since[new])

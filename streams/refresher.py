@@ -52,6 +52,8 @@ class Batch:
     units: set[str] | None = field(default_factory=set)
     """Units that changed, or None for "any"."""
     keyed: bool = False
+    rows: int = 0
+    """At most so many rows are behind the marks."""
     minutes: set[int] = field(default_factory=set)
     positions: dict[str, int] = field(default_factory=dict)
     redefined: bool = False
@@ -68,6 +70,7 @@ class Batch:
         elif self.units is not None:
             self.units = _nameable(self.units | set(mark.units))
         self.keyed = self.keyed or mark.keyed
+        self.rows += mark.rows
         self.minutes.update(mark.minutes)
         if mark.topic:
             self.positions = position.merge(self.positions, {f"{mark.topic}:{mark.partition}": mark.offset})
@@ -345,6 +348,7 @@ class Refresher:
         merged = Batch(
             None if batch.units is None or later.units is None else _nameable(batch.units | later.units),
             batch.keyed or later.keyed,
+            batch.rows + later.rows,
             batch.minutes | later.minutes,
             position.merge(batch.positions, later.positions),
             batch.redefined or later.redefined,

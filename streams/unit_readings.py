@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
-import pyarrow.compute
 import structlog
 
 from infra.runtime.clickhouse import ClickHouse, ClickHouseError
@@ -24,8 +23,9 @@ from streams import unit_totals
 from streams.experiment_span import ExperimentSpans
 from streams.held_units import CannotHold, HeldUnits
 from streams.readers import experiments, unit_changes
-from streams.readers.experiments import Scope
+from streams.readers.experiments import MAX_TYPES, Scope
 from streams.refresher import Batch, Subject
+from streams.unit_events import by_unit
 from streams.unit_totals import TIMEOUT_S, UnitTotals, event_positions
 
 _log = structlog.get_logger()
@@ -181,14 +181,14 @@ class UnitReadings:
         held = kept if isinstance(kept, _Held) else await self._hold(subject, reached, until)
         if held is not None and (ahead := {part: offset for part, offset in until.items() if offset > held.included.get(part, 0)}):
             included = {part: held.included.get(part, 0) for part in ahead}
-            types = held.units.event_types
-            changes = await unit_changes.since(self._clickhouse, subject.tenant, subject.name, included, ahead, types, timeout=TIMEOUT_S)
-            events = await asyncio.to_thread(_add, held.units, changes)
-            if events is None:
-                held = None
+            async for events in unit_changes.since(self._clickhouse, subject.tenant, subject.name, included, ahead, batch.rows, timeout=TIMEOUT_S):
+                if await asyncio.to_thread(_add_events, held.units, events):
+                    self._totals.came(subject, events.num_rows)
+                else:
+                    held = None
+                    break
             else:
                 held.included |= ahead
-                self._totals.came(subject, events)
         if held is None:
             self._unholdable.add(subject)
         return held
@@ -203,7 +203,7 @@ class UnitReadings:
         units = HeldUnits()
         read = unit_changes.sealed_and_since(self._clickhouse, subject.tenant, subject.name, ready.sealed, until, ready.rows, known, timeout=TIMEOUT_S)
         async for changes in read:
-            if await asyncio.to_thread(_add, units, changes) is None:
+            if not await asyncio.to_thread(_add, units, changes):
                 return None
         return _Held(units, {part: max(ready.sealed.get(part, 0), until.get(part, 0)) for part in {*ready.sealed, *until}})
 
@@ -239,15 +239,20 @@ def exactly(scope: Scope) -> Scope:
     return replace(scope, exact=True)
 
 
-def _add(units: HeldUnits, changes: tuple[pa.Table, Sequence[str]] | None) -> int | None:
-    """Add what units did, and say how many events it was; None when they can be held no longer."""
-    if changes is None:
-        return None
+def _add_events(units: HeldUnits, events: pa.Table) -> bool:
+    """Add what came; whether the units can still be held."""
+    try:
+        return _add(units, by_unit(events))
+    except CannotHold:
+        return False
+
+
+def _add(units: HeldUnits, changes: tuple[pa.Table, Sequence[str]] | None) -> bool:
+    """Add what units did; whether they can still be held."""
+    if changes is None or len({*units.event_types, *changes[1]}) > MAX_TYPES:
+        return False
     try:
         units.add(*changes)
     except CannotHold:
-        return None
-    if len(units) > MAX_HELD_UNITS:
-        return None
-    table, types = changes
-    return sum(int(pa.compute.sum(table[f"n{number}"]).as_py() or 0) for number in range(len(types)))
+        return False
+    return len(units) <= MAX_HELD_UNITS

@@ -1,0 +1,82 @@
+"""Events added up for each unit. In columns this costs a third of what the engine takes for a GROUP BY with aggregates for each event type."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from streams.held_units import CannotHold
+from streams.readers.experiments import MAX_TYPES
+
+_Column = npt.NDArray[Any]
+
+_LATE = np.iinfo(np.int64).max
+_HIGH = np.iinfo(np.int32).max
+"""Stand for "never" and "none" where a minimum is looked for."""
+
+
+def by_unit(events: pa.Table) -> tuple[pa.Table, list[str]]:
+    """Of `streams.readers.unit_changes.since`, a row for each unit with the columns of `streams.readers.unit_changes.sealed_and_since`; and the event
+    types these are of. Raises TwoUnits."""
+    events = events.unify_dictionaries().combine_chunks()
+    hashes, checks = _numpy(events, "hash"), _numpy(events, "check")
+    order = np.argsort(hashes)
+    hashes, checks = hashes[order], checks[order]
+    begins = np.ones(len(order), bool)
+    begins[1:] = hashes[1:] != hashes[:-1]
+    if (checks[1:] != checks[:-1])[~begins[1:]].any():
+        raise CannotHold
+    first, unit = np.flatnonzero(begins), np.cumsum(begins) - 1
+
+    time, value = _numpy(events, "time")[order], _numpy(events, "value")[order]
+    variants, variant = _by_name(events, "variant", order)
+    exposed = variant > 0
+    high = np.maximum.reduceat(variant, first)
+    columns: dict[str, Any] = {
+        "hash": hashes[first],
+        "check": checks[first],
+        "is_exposed": high > 0,
+        "since": np.minimum.reduceat(np.where(exposed, time, _LATE), first),
+        "variant": pa.DictionaryArray.from_arrays(high, variants),
+        "several": (high > 0) & (np.minimum.reduceat(np.where(exposed, variant, _HIGH), first) != high),
+    }
+    for name in ("sdk", "source"):
+        texts, places = _by_name(events, name, order)
+        columns[name] = pa.DictionaryArray.from_arrays(np.minimum.reduceat(places, first), texts)
+
+    types, event_type = _by_name(events, "event_type", order)
+    present = np.flatnonzero(np.bincount(event_type, minlength=len(types)))
+    if len(present) > MAX_TYPES:
+        raise CannotHold
+    for number, code in enumerate(present):
+        rows = np.flatnonzero(event_type == code)
+        of, starts = np.unique(unit[rows], return_index=True)
+        earliest = np.full(len(first), _LATE)
+        earliest[of] = np.minimum.reduceat(time[rows], starts)
+        columns[f"n{number}"] = np.bincount(unit[rows], minlength=len(first))
+        columns[f"x{number}"] = np.bincount(unit[rows], weights=value[rows], minlength=len(first))
+        columns[f"first{number}"] = earliest
+    return pa.table(columns), [types[code] for code in present]
+
+
+def _by_name(events: pa.Table, name: str, order: _Column) -> tuple[list[str], _Column]:
+    """The texts of a column in ascending order, the empty one first, and for each row the place of its own."""
+    column = events[name].combine_chunks()
+    if not isinstance(column, pa.DictionaryArray):
+        column = column.dictionary_encode()
+    given = column.dictionary.to_pylist()
+    texts = sorted({"", *given})
+    places = {text: place for place, text in enumerate(texts)}
+    place = np.asarray([places[text] for text in given], np.int32)
+    return texts, place[_codes(column)[order]]
+
+
+def _codes(column: pa.DictionaryArray) -> _Column:
+    codes: _Column = column.indices.to_numpy(zero_copy_only=False)
+    return codes
+
+
+def _numpy(events: pa.Table, name: str) -> _Column:
+    column: _Column = events[name].combine_chunks().to_numpy(zero_copy_only=False)
+    return column
