@@ -126,7 +126,7 @@ class Agents:
         self._letters = DeadLetterIndex(parts.clickhouse, parts.settings.streams, parts.clock)
         self._pace = Pace(parts.clock, parts.settings.streams.keeping_up_s)
         self._windows = ExperimentWindows(
-            parts.clickhouse, parts.clock, parts.definitions, assignments=self._writer("assignments"), significance=self._writer("significance")
+            parts.clickhouse, parts.clock, parts.definitions, parts.settings.streams, self._writer("assignments"), self._writer("significance")
         )
         self._experiments = self._refresher(self._windows, ENDING_GRAINS, self._share)
         self._refreshers: dict[str, tuple[Topic, Refresher]] = {

@@ -16,6 +16,7 @@ from streams.publish_windows import Items, WindowWriter
 from streams.readers.windows import window_starts
 from streams.refresher import SPANS, Batch, Subject
 from streams.unit_readings import Reading
+from streams.watermarks import Row
 
 WHOLE = "*"
 """Item that holds the figures of all variants together."""
@@ -52,8 +53,9 @@ class Assignments:
         self._states.clear()
         self._writer.forget()
 
-    async def refresh(self, subject: Subject, batch: Batch, reading: Reading) -> None:
-        """All windows at once: a unit's first exposure may move between windows, so they change together. Raises ClickHouseError; repeating is safe."""
+    async def refresh(self, subject: Subject, batch: Batch, reading: Reading) -> Row:
+        """All windows at once: a unit's first exposure may move between windows, so they change together; the watermark that is to be said of them.
+        Raises ClickHouseError; repeating is safe."""
         state = self._states.get(subject)
         if state is None:
             state = self._states[subject] = _State((await self._writer.reached(subject.tenant, subject.name)).positions)
@@ -74,8 +76,8 @@ class Assignments:
             figures[grain.value] = {start: _items(windows.get(start, {}), weights) for start in wanted}
         figures[Grain.ALL.value] = {0: _items(_sum(by_minute.values()), weights, suspects=_suspects(table, weights))}
         await self._writer.write_grains(subject.tenant, subject.name, figures, positions)
-        await self._writer.watermark(subject.tenant, subject.name, positions)
         state.positions, state.by_minute = positions, by_minute
+        return self._writer.progress(subject.tenant, subject.name, positions)
 
     async def _changed(self, subject: Subject, batch: Batch, before: _ByMinute | None, by_minute: _ByMinute) -> set[int]:
         """Minutes whose counts differ from those of the last refresh; all that have or had a window where the definitions changed."""

@@ -2,6 +2,7 @@
 
 from infra.runtime.clickhouse import ClickHouse
 from infra.runtime.clock import Clock
+from infra.runtime.settings import StreamSettings
 from schemas import position
 from schemas.definitions import Definitions
 from schemas.windows import Grain
@@ -10,6 +11,7 @@ from streams.publish_windows import WindowWriter
 from streams.refresher import Batch, Redefinition, Subject
 from streams.significance import Significance
 from streams.unit_readings import UnitReadings
+from streams.watermarks import Watermarks
 
 
 class ExperimentWindows:
@@ -17,7 +19,10 @@ class ExperimentWindows:
 
     kind = "experiments"
 
-    def __init__(self, clickhouse: ClickHouse, clock: Clock, definitions: Definitions, assignments: WindowWriter, significance: WindowWriter) -> None:
+    def __init__(
+        self, clickhouse: ClickHouse, clock: Clock, definitions: Definitions, settings: StreamSettings, assignments: WindowWriter, significance: WindowWriter
+    ) -> None:
+        self._watermarks = Watermarks(clickhouse, settings)
         self._readings = UnitReadings(clickhouse, clock, definitions)
         self._assignments = Assignments(clickhouse, definitions, assignments)
         self._significance = Significance(clickhouse, self._readings, definitions, significance)
@@ -26,6 +31,7 @@ class ExperimentWindows:
         self._readings.forget()
         self._assignments.forget()
         self._significance.forget()
+        self._watermarks.forget()
 
     def held_units(self, subject: Subject) -> int:
         """How many units of an experiment are held in memory; 0 when they are read anew."""
@@ -33,16 +39,18 @@ class ExperimentWindows:
 
     async def drain(self) -> None:
         """Wait until what goes on beside the refreshes is done."""
+        await self._watermarks.drain()
         await self._readings.drain()
 
     async def refresh(self, subject: Subject, batch: Batch) -> None:
-        """Significance first, since guardrails wait for it; then every window of assignments."""
+        """Significance first, since guardrails wait for it; then every window of assignments. How far they are is said beside what comes next, and the
+        marks are held until then."""
         if await self._is_empty(subject, batch):
             return
         reading = await self._readings.read(subject, batch, await self._significance.included(subject))
-        positions = await self._significance.refresh(subject, batch, reading)
-        await self._assignments.refresh(subject, batch, reading)
-        await self._readings.maybe_seal(subject, positions)
+        progress = [await self._significance.refresh(subject, batch, reading), await self._assignments.refresh(subject, batch, reading)]
+        self._watermarks.say(progress, batch.hold())
+        await self._readings.maybe_seal(subject, progress[0]["positions"])
 
     async def refresh_window(self, subject: Subject, grain: Grain, start_us: int) -> None:
         await self._significance.refresh_window(subject, grain, start_us)

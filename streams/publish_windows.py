@@ -141,13 +141,15 @@ class WindowWriter:
     async def watermark(self, tenant: str, subject: str, positions: Mapping[str, int], *, ending: bool = False, definition: str = "") -> None:
         """Say that the subject's cumulative window, or with `ending` its windows of every other grain, include these positions, and by which
         definitions the latter were computed."""
-        at = self._clock.now_us()
-        kind = ending_windows(self._kind) if ending else self._kind
-        row = {
-            "kind": kind, "tenant": tenant, "subject": subject, "revision": self._revisions.get((tenant, subject), 0),
-            "positions": dict(positions), "definition": definition, "at": sql_time(at),
+        row = self.progress(tenant, subject, positions, ending=ending, definition=definition)
+        await insert_rows(self._clickhouse, "watermarks", [row], token=f"{row['kind']}/{tenant}/{subject}/{row['at']}")
+
+    def progress(self, tenant: str, subject: str, positions: Mapping[str, int], *, ending: bool = False, definition: str = "") -> dict[str, Any]:
+        """What `watermark` says, as a row of the watermarks table."""
+        return {
+            "kind": ending_windows(self._kind) if ending else self._kind, "tenant": tenant, "subject": subject,
+            "revision": self._revisions.get((tenant, subject), 0), "positions": dict(positions), "definition": definition, "at": sql_time(self._clock.now_us()),
         }  # fmt: skip
-        await insert_rows(self._clickhouse, "watermarks", [row], token=f"{kind}/{tenant}/{subject}/{at}")
 
     async def reached(self, tenant: str, subject: str, *, ending: bool = False) -> Watermark:
         """What was said last, for a worker that takes the subject over."""

@@ -76,6 +76,18 @@ class Batch:
             self.positions = position.merge(self.positions, {f"{mark.topic}:{mark.partition}": mark.offset})
         self.acks.append((ack, mark.minutes))
 
+    def hold(self) -> Callable[[], None]:
+        """Leave the marks unacknowledged until what is given back is called."""
+        acks = [ack for ack, _ in self.acks]
+        for ack in acks:
+            ack.hold()
+
+        def done() -> None:
+            for ack in acks:
+                ack.done()
+
+        return done
+
 
 @dataclass(frozen=True)
 class Redefinition:

@@ -22,6 +22,7 @@ from streams.readers.experiments import Scope
 from streams.refresher import Batch, Redefinition, Subject
 from streams.unit_readings import Reading, UnitReadings, exactly
 from streams.unit_totals import TIMEOUT_S
+from streams.watermarks import Row
 
 EXPOSURE_TYPES = frozenset({"exposure", "assignment"})
 """Event types that only say that a unit saw its variant; they make no default metric."""
@@ -61,15 +62,14 @@ class Significance:
         """Positions that the cumulative window includes already. Raises ClickHouseError."""
         return (await self._state(subject)).positions
 
-    async def refresh(self, subject: Subject, batch: Batch, reading: Reading) -> position.Positions:
-        """Bring the cumulative window up to date; the positions that it includes. Raises ClickHouseError; repeating is safe."""
+    async def refresh(self, subject: Subject, batch: Batch, reading: Reading) -> Row:
+        """Bring the cumulative window up to date; the watermark that is to be said of it. Raises ClickHouseError; repeating is safe."""
         state = await self._state(subject)
         positions = position.merge(state.positions, batch.positions)
         items = await self._items(reading.scope, reading.sums, cumulative=True)
         await self._writer.write(subject.tenant, subject.name, Grain.ALL.value, {0: items}, positions)
-        await self._writer.watermark(subject.tenant, subject.name, positions)
         state.positions = positions
-        return positions
+        return self._writer.progress(subject.tenant, subject.name, positions)
 
     async def refresh_window(self, subject: Subject, grain: Grain, start_us: int) -> None:
         """Compute one window anew. Raises ClickHouseError; repeating is safe."""

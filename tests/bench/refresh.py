@@ -7,7 +7,7 @@ import time
 from infra.provision.tables import apply, create_database, differences
 from infra.runtime.clickhouse import ClickHouse
 from infra.runtime.clock import SystemClock
-from infra.runtime.settings import ClickHouseSettings
+from infra.runtime.settings import ClickHouseSettings, StreamSettings
 from schemas.definitions import Definitions
 from schemas.tables.events import BUCKETS
 from streams.experiment_windows import ExperimentWindows
@@ -59,7 +59,7 @@ async def _refresh_seconds(clickhouse: ClickHouse, experiment: str, rows: int, u
     clock = SystemClock()
     producer = _Nowhere()
     assignments, significance = (WindowWriter(kind, clickhouse, producer, clock) for kind in ("assignments", "significance"))  # type: ignore[arg-type]
-    windows = ExperimentWindows(clickhouse, clock, Definitions(), assignments, significance)
+    windows = ExperimentWindows(clickhouse, clock, Definitions(), StreamSettings(), assignments, significance)
     subject = Subject("default", experiment)
     first = Batch(units=None, positions={"events:0": rows // PART_ROWS - 1})
     await windows.refresh(subject, first)

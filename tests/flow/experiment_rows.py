@@ -56,7 +56,7 @@ class Experiment:
         """A worker that knows nothing yet."""
         clickhouse: Any = self.asked
         return ExperimentWindows(
-            clickhouse, self.place.clock, self.definitions, assignments=self.place.writer("assignments"), significance=self.place.writer("significance")
+            clickhouse, self.place.clock, self.definitions, StreamSettings(), self.place.writer("assignments"), self.place.writer("significance")
         )
 
     def define(self, *definitions: Definition) -> None:
@@ -100,7 +100,8 @@ class Experiment:
     async def running(self, windows: ExperimentWindows | None = None) -> AsyncIterator[Callable[[Iterable[Mark]], Any]]:
         """Give it marks; it returns once every window they touched is done."""
         settings = StreamSettings(refresh_min_s=0.0, refresh_duty=1.0, window_duty=1.0)
-        refresher = Refresher(windows or self.windows, settings, self.place.clock, SPANS)
+        worker = windows or self.windows
+        refresher = Refresher(worker, settings, self.place.clock, SPANS)
 
         async def work(marks: Iterable[Mark]) -> None:
             released: list[Mark] = []
@@ -109,6 +110,7 @@ class Experiment:
                 refresher.add(mark, lambda mark=mark: released.append(mark))  # type: ignore[misc]
             while len(released) < len(given):
                 pause = await refresher.step()
+                await worker.drain()
                 assert pause is not None or len(released) == len(given), "marks are left and nothing is due"
             while await refresher.step() == 0.0:
                 pass
