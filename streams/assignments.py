@@ -37,6 +37,8 @@ class _State:
     positions: position.Positions
     by_minute: _ByMinute | None = None
     """Counts by minute of the last refresh; None before the first."""
+    exposures: pa.Table | None = None
+    """What the last refresh was computed from."""
 
 
 class Assignments:
@@ -61,6 +63,9 @@ class Assignments:
             state = self._states[subject] = _State((await self._writer.reached(subject.tenant, subject.name)).positions)
         positions = position.merge(state.positions, batch.positions)
         table = reading.exposures
+        if table is state.exposures and not batch.redefined:
+            state.positions = positions
+            return self._writer.progress(subject.tenant, subject.name, positions)
         by_minute = _count(table, "minute")
         weights = self._weights(subject, {name for counts in by_minute.values() for name in counts})
         changed = await self._changed(subject, batch, state.by_minute, by_minute)
@@ -76,7 +81,7 @@ class Assignments:
             figures[grain.value] = {start: _items(windows.get(start, {}), weights) for start in wanted}
         figures[Grain.ALL.value] = {0: _items(_sum(by_minute.values()), weights, suspects=_suspects(table, weights))}
         await self._writer.write_grains(subject.tenant, subject.name, figures, positions)
-        state.positions, state.by_minute = positions, by_minute
+        state.positions, state.by_minute, state.exposures = positions, by_minute, table
         return self._writer.progress(subject.tenant, subject.name, positions)
 
     async def _changed(self, subject: Subject, batch: Batch, before: _ByMinute | None, by_minute: _ByMinute) -> set[int]:

@@ -88,6 +88,7 @@ class HeldUnits:
         self._units: _Column = np.zeros(1, np.int64)
         """Exposed units by variant, those of several at place 0."""
         self._exposures: Counter[int] = Counter()
+        self._exposures_table: pa.Table | None = None
 
     def __len__(self) -> int:
         return len(self._hash)
@@ -126,11 +127,18 @@ class HeldUnits:
         if (hashes[1:] == hashes[:-1]).any() or (self._check[at] != checks[known]).any():
             raise CannotHold
 
-        self._count(at, -1)
-        self._since[at] = np.minimum(self._since[at], since[known])
-        self._variant[at] = _merged(self._variant[at], variant[known])
-        self._sdk[at] = self._sdks.smaller(self._sdk[at], sdk[known])
-        self._source[at] = self._sources.smaller(self._source[at], source[known])
+        exposures = (
+            (self._since, np.minimum(self._since[at], since[known])),
+            (self._variant, _merged(self._variant[at], variant[known])),
+            (self._sdk, self._sdks.smaller(self._sdk[at], sdk[known])),
+            (self._source, self._sources.smaller(self._source[at], source[known])),
+        )
+        moved = new.copy()
+        moved[known] = np.any([column[at] != now for column, now in exposures], axis=0)
+        self._count_exposures(place[known & moved], -1)
+        self._count_events(at, -1)
+        for column, now in exposures:
+            column[at] = now
         any_new = bool(new.any())
         for number, event_type in enumerate(types):
             of = self._of[event_type]
@@ -150,7 +158,9 @@ class HeldUnits:
             self._variant = np.insert(self._variant, place[new], variant[new])
             self._sdk = np.insert(self._sdk, place[new], sdk[new])
             self._source = np.insert(self._source, place[new], source[new])
-        self._count(np.searchsorted(self._hash, hashes), 1)
+            place = np.searchsorted(self._hash, hashes)
+        self._count_exposures(place[moved], 1)
+        self._count_events(place, 1)
 
     def sums(self) -> UnitSums | None:
         """Sums over the exposed units; None when one of them had an event before its exposure, which the figures here cannot leave out."""
@@ -166,14 +176,17 @@ class HeldUnits:
         return UnitSums(figures)
 
     def exposures(self) -> pa.Table:
-        """Units by first exposure: a row for each combination of `schemas.exposure_counts.DIMENSIONS` that some unit has, with units."""
-        found: dict[str, list[Any]] = {name: [] for name in DIMENSIONS}
-        names, mask = [SEVERAL, *self._variants.texts], (1 << _BITS) - 1
-        for code in self._exposures:
-            sdk, source = self._sdks.texts[code >> _BITS & mask], self._sources.texts[code & mask]
-            for name, item in zip(DIMENSIONS, (names[code >> 2 * _BITS & mask], code >> 3 * _BITS, sdk, source), strict=True):
-                found[name].append(item)
-        return pa.table({**found, "units": pa.array(self._exposures.values(), pa.int64())})
+        """Units by first exposure: a row for each combination of `schemas.exposure_counts.DIMENSIONS` that some unit has, with units. The same table as
+        before when no first exposure changed."""
+        if self._exposures_table is None:
+            found: dict[str, list[Any]] = {name: [] for name in DIMENSIONS}
+            names, mask = [SEVERAL, *self._variants.texts], (1 << _BITS) - 1
+            for code in self._exposures:
+                sdk, source = self._sdks.texts[code >> _BITS & mask], self._sources.texts[code & mask]
+                for name, item in zip(DIMENSIONS, (names[code >> 2 * _BITS & mask], code >> 3 * _BITS, sdk, source), strict=True):
+                    found[name].append(item)
+            self._exposures_table = pa.table({**found, "units": pa.array(self._exposures.values(), pa.int64())})
+        return self._exposures_table
 
     def _widen(self, types: Sequence[str]) -> None:
         """Make room for event types and variants that are new."""
@@ -186,26 +199,34 @@ class HeldUnits:
         for event_type in types:
             self._of.setdefault(event_type, _Of.nothing(len(self._hash), len(self._units)))
 
-    def _count(self, at: _Column, sign: int) -> None:
-        """Add the units at these places to the sums, or take them away."""
+    def _count_events(self, at: _Column, sign: int) -> None:
+        """Add what the units at these places did to the sums, or take it away."""
         at = at[self._variant[at] != _NONE]
         variant, since = self._variant[at] + 1, self._since[at]
 
         def by_variant(weights: _Column) -> _Column:
             return np.bincount(variant, weights=weights, minlength=len(self._units))
 
-        self._units += sign * np.bincount(variant, minlength=len(self._units))
         for of in self._of.values():
             events, total = of.events[at].astype(np.float64), of.total[at]
             had = events > 0
             of.early += sign * int(np.count_nonzero(of.first[at][had] < since[had]))
             weights = (had.astype(np.float64), events, events * events, total, total * total)
             of.sums += sign * np.stack([by_variant(each) for each in weights], axis=1)
-        code = ((since // MINUTE_US << _BITS | variant) << _BITS | self._sdk[at]) << _BITS | self._source[at]
+
+    def _count_exposures(self, at: _Column, sign: int) -> None:
+        """Add the units at these places to those by variant and first exposure, or take them away."""
+        at = at[self._variant[at] != _NONE]
+        if not len(at):
+            return
+        variant = self._variant[at] + 1
+        self._units += sign * np.bincount(variant, minlength=len(self._units))
+        code = ((self._since[at] // MINUTE_US << _BITS | variant) << _BITS | self._sdk[at]) << _BITS | self._source[at]
         for value, units in zip(*(found.tolist() for found in np.unique(code, return_counts=True)), strict=True):
             self._exposures[value] += sign * units
             if not self._exposures[value]:
                 del self._exposures[value]
+        self._exposures_table = None
 
 
 def _numpy(table: pa.Table, name: str) -> _Column:
