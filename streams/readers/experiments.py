@@ -64,20 +64,27 @@ SELECT bucket, unit, event_type, {AS_FIGURES} FROM events
 WHERE {OF_EXPERIMENT} AND {_IN_BUCKETS} AND keyed = 0 AND quarantined = 0 AND {BEHIND_SEAL}
 """
 
-_ROWS = f"""
-SELECT bucket, unit, event_type, {_as_figures(_VALUE)} FROM events FINAL
-WHERE {OF_EXPERIMENT} AND {_IN_BUCKETS} AND quarantined = 0 AND {_IN_TIME}
+_DISTINCT, _ONCE = ("events FINAL", "1"), ("events", "keyed = 0")
+"""Where rows are read from, and which of them: FINAL costs as much as everything else, and events without a client's id exist once without it."""
+
+
+def _rows(events: tuple[str, str]) -> str:
+    """Straight from the rows: of one window, or with a value that the totals do not keep. Costs what the rows in question cost."""
+    table, counted = events
+    return f"""
+SELECT bucket, unit, event_type, {_as_figures(_VALUE)} FROM {table}
+WHERE {OF_EXPERIMENT} AND {_IN_BUCKETS} AND {counted} AND quarantined = 0 AND {_IN_TIME}
 """
-"""Straight from the rows: of one window, or with a value that the totals do not keep. Costs what the rows in question cost."""
 
 
-def _since_exposure(source: str) -> str:
+def _since_exposure(source: str, events: tuple[str, str]) -> str:
     """The rows of exposed units from their first exposure on."""
+    table, counted = events
     return f"""
 SELECT e.bucket AS bucket, e.unit AS unit, e.event_type AS event_type, {_as_figures("e.amount", "e.")}
 FROM (
     SELECT bucket, unit, event_type, time, variant, sdk, source, {_VALUE} AS amount
-    FROM events FINAL WHERE {OF_EXPERIMENT} AND {_IN_BUCKETS} AND quarantined = 0 AND {_IN_TIME}
+    FROM {table} WHERE {OF_EXPERIMENT} AND {_IN_BUCKETS} AND {counted} AND quarantined = 0 AND {_IN_TIME}
 ) AS e
 INNER JOIN (SELECT unit, min(exposed) AS since FROM ({source}) GROUP BY unit) AS s ON e.unit = s.unit
 WHERE e.time >= s.since
@@ -102,12 +109,15 @@ class Scope:
     """Key of the metadata that is the value; any other than `value` is read from the rows."""
     exact: bool = False
     """Leave out what a unit did before its first exposure. Needed only where `early` is not 0, and read from the rows."""
+    once: bool = False
+    """Of rows, only those of events without a client's id, which need not be told from what came again."""
 
     @property
     def source(self) -> str:
         """The subquery with the rows to add up."""
-        source = _ROWS if self.window or self.path != "value" else _TOTALS
-        return _since_exposure(source) if self.exact else source
+        events = _ONCE if self.once else _DISTINCT
+        source = _rows(events) if self.window or self.path != "value" else _TOTALS
+        return _since_exposure(source, events) if self.exact else source
 
     @property
     def params(self) -> dict[str, Any]:
