@@ -117,7 +117,7 @@ class WindowWriter:
         ]  # fmt: skip
         first = changed[0]
         token = f"{self._kind}/{tenant}/{first.subject}/{first.grain}/{revisions[first.subject]}/{at}"
-        await insert_rows(self._clickhouse, f"windows_{self._kind}", rows, token=token)
+        await insert_rows(self._clickhouse, f"windows_{self._kind}", rows, token=token, urgent=True)
         for window in changed:
             self._revisions[(tenant, window.subject)] = revisions[window.subject]
             self._remember((tenant, window.subject, window.grain, window.start), window.now)

@@ -10,7 +10,12 @@ from infra.runtime.clickhouse import ClickHouse
 _SETTINGS = {"async_insert": "0", "insert_deduplicate": "1", "deduplicate_blocks_in_dependent_materialized_views": "1", "date_time_input_format": "best_effort"}
 
 
-async def insert_rows(clickhouse: ClickHouse, table: str, rows: Sequence[Mapping[str, Any]], token: str) -> None:
+URGENT = {"os_threads_nice_value_query": -5}
+"""Before blocks and merges, where the server may do that (CAP_SYS_NICE): for what is short and somebody waits for."""
+
+
+async def insert_rows(clickhouse: ClickHouse, table: str, rows: Sequence[Mapping[str, Any]], token: str, *, urgent: bool = False) -> None:
     """Insert rows in one INSERT; a token that was used before is dropped. Raises ClickHouseError; repeating with the same rows is safe."""
     body = b"\n".join(msgspec.json.encode(row) for row in rows)
-    await clickhouse.insert_bytes(f"INSERT INTO {table} FORMAT JSONEachRow", body, settings={**_SETTINGS, "insert_deduplication_token": token})
+    settings = {**_SETTINGS, "insert_deduplication_token": token, **(URGENT if urgent else {})}
+    await clickhouse.insert_bytes(f"INSERT INTO {table} FORMAT JSONEachRow", body, settings=settings)

@@ -7,6 +7,7 @@ import pyarrow as pa
 from infra.runtime.clickhouse import ClickHouse
 from schemas.tables.unit_totals import FIGURES
 from streams.readers.experiments import AS_FIGURES, BEHIND_SEAL, MAX_TYPES, OF_EXPERIMENT, SETTINGS, WIDTH, Scope, named, slices
+from streams.rows import URGENT
 
 _IN_TAIL = f"""
 {OF_EXPERIMENT} AND bucket BETWEEN {{low:UInt16}} AND {{high:UInt16}} AND keyed = 0 AND quarantined = 0
@@ -23,9 +24,7 @@ UNION ALL
 SELECT unit, event_type, {AS_FIGURES} FROM events WHERE {_IN_TAIL}
 """
 
-_SETTINGS = {**SETTINGS, "os_threads_nice_value_query": -5}
-"""Before INSERTs and merges, where the server may do that (CAP_SYS_NICE): somebody waits for each of these queries, and they are short."""
-
+_SETTINGS = {**SETTINGS, **URGENT}
 _RAW = 8
 """How many times smaller the slices are of a reading that gives a row for each event."""
 
