@@ -9,7 +9,7 @@ _FORM = r'^("?[0-9]{1,15}"?|\*)$'
 """Quotes may be left out, as many clients do."""
 
 
-def _expected(
+async def _expected(
     if_match: Annotated[
         str | None,
         WithJsonSchema({"type": "string", "pattern": _FORM, "examples": ['"3"']}),
