@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from infra.runtime.errors import Conflict, InvalidArgument, Unavailable
 from query_api.control import migrate
 from query_api.control.audit import Actor, AuditFilter, add_entries, audited
+from query_api.control.engine import writing
 from query_api.control.leadership import Leadership
 from query_api.control.models import Base
 from query_api.control.store import ControlStore, Draft
@@ -226,3 +227,36 @@ async def test_what_forbids_a_change_is_looked_at_with_all_others_waiting(store:
     written = await asyncio.gather(*(store.write([draft], (), alone) for draft in drafts), return_exceptions=True)
     assert sum(isinstance(each, Conflict) for each in written) == 9 and len(await store.every("user", "alone")) == 1
     await store.write([Draft("user", "elsewhere", "u1", "{}", 0)], (), alone)
+
+
+async def test_a_definition_is_read_as_it_was_committed_last(database: str, store: ControlStore) -> None:
+    other = ControlStore(database)
+    try:
+        assert await store.get("metric", "t", "seen") is None
+        for version, payload in enumerate(('{"n":1}', '{"n":2}'), start=1):
+            await other.put("metric", "t", "seen", payload)
+            found = await store.get("metric", "t", "seen")
+            assert found is not None and (found.version, found.payload, found.deleted) == (version, payload, False)
+        assert await store.get("metric", "other", "seen") is None and await store.get("flag", "t", "seen") is None
+        await other.delete("metric", "t", "seen")
+        assert await store.get("metric", "t", "seen") is None
+    finally:
+        await other.close()
+
+
+async def test_a_definition_is_read_beside_an_open_transaction(store: ControlStore) -> None:
+    await store.put("metric", "t", "busy", '{"n":1}')
+    async with writing(store.engine) as connection:
+        await connection.execute(text("UPDATE definitions SET payload = 'half' WHERE id = 'busy'"))
+        found = await store.get("metric", "t", "busy")
+    assert found is not None and found.payload == '{"n":1}'
+
+
+async def test_a_definition_cannot_be_read_before_there_is_a_store(tmp_path: Path) -> None:
+    store = ControlStore(f"sqlite+aiosqlite:///{tmp_path}/control.sqlite3")
+    with pytest.raises(Unavailable):
+        await store.get("metric", "t", "m")
+    await store.migrate()
+    await store.put("metric", "t", "m", "{}")
+    assert await store.get("metric", "t", "m") is not None
+    await store.close()
