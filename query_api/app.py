@@ -30,6 +30,7 @@ from query_api.domain.evaluation_alerts import EvaluationAlerts
 from query_api.domain.health import NotReady, Probe, Probes
 from query_api.domain.keys import ensure_bootstrap
 from query_api.domain.pinning import Pinning
+from query_api.domain.shown import ShownResults
 from query_api.domain.stored import StoredDefinitions
 from query_api.domain.webhooks import Webhooks
 from query_api.freshness import Freshness
@@ -122,6 +123,7 @@ def create_app(settings: Settings) -> FastAPI:
         writer=BlockWriter(producer, freshness, clock, settings.query.wait_timeout_s),
         hub=hub,
         latest=latest,
+        shown=ShownResults(),
         flow=flow,
         probes=Probes(
             Probe("clickhouse", clickhouse_works),

@@ -10,6 +10,7 @@ from query_api.control.outbox import OutboxPublisher
 from query_api.control.store import ControlStore
 from query_api.domain.health import Probes
 from query_api.domain.pinning import Pinning
+from query_api.domain.shown import ShownResults
 from query_api.domain.stored import StoredDefinitions
 from query_api.domain.webhooks import Webhooks
 from query_api.freshness import Freshness
@@ -45,6 +46,7 @@ class Parts:
     hub: Hub
     latest: LatestWindows
     """Cumulative windows that are read often."""
+    shown: ShownResults
     flow: Flow
     probes: Probes
     control: ControlStore

@@ -114,11 +114,11 @@ def reasons_in(answer: Any) -> dict[str, str]:
     named: set[str] = set()
 
     def look(value: Any) -> None:
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             named.update(each for key, each in value.items() if key.endswith("reason") and isinstance(each, str))
             for each in value.values():
                 look(each)
-        elif isinstance(value, Sequence) and not isinstance(value, str):
+        elif isinstance(value, (list, tuple)):
             for each in value:
                 look(each)
 

@@ -15,6 +15,7 @@ from infra.runtime.clock import Clock
 from infra.runtime.errors import NotFound
 from query_api.domain.result_figures import Figures, MetricFigures, corrections, metric_results, reasons_in
 from query_api.domain.segments import results_by_segment
+from query_api.domain.shown import Shown, ShownResults, Source
 from query_api.domain.stored import StoredDefinitions
 from query_api.domain.windows import FED_BY
 from query_api.freshness import Freshness, Wait
@@ -50,7 +51,15 @@ class Results:
     """Reads results of experiments of one tenant."""
 
     def __init__(
-        self, stored: StoredDefinitions, known: Definitions, rows: Rows, latest: LatestWindows, freshness: Freshness, clock: Clock, tenant: str
+        self,
+        stored: StoredDefinitions,
+        known: Definitions,
+        rows: Rows,
+        latest: LatestWindows,
+        freshness: Freshness,
+        shown: ShownResults,
+        clock: Clock,
+        tenant: str,
     ) -> None:
         """`known` are the definitions that the windows are computed by; `stored` says the state of the experiment as it is this moment."""
         self._stored = stored
@@ -59,6 +68,7 @@ class Results:
         self._latest = latest
         self._windows = WindowReader(rows)
         self._freshness = freshness
+        self._shown = shown
         self._clock = clock
         self._tenant = tenant
 
@@ -78,21 +88,34 @@ class Results:
         )
         if defined is None and compared is None and assigned is None:
             raise NotFound(f"there is no experiment {name!r}, and no event names it")
-        found: list[Figures] = list(orjson.loads(compared.items).values()) if compared else []
-        exposures = orjson.loads(assigned.items) if assigned else {}
-        experiment = _known(defined.definition if defined else Experiment(tenant=self._tenant, id=name, name=name), found, exposures)
-        metrics = await self._metrics(experiment, found)
-        answer = _answer(experiment, metrics, exposures, bayesian=bayesian)
-        measured = [each.metric for each in metrics]
-        answer["segments"] = await results_by_segment(self._rows, experiment, measured, segment, bayesian=bayesian) if segment else None
-        answer["reasons"] = reasons_in(answer)
+        definition = defined.definition if defined else Experiment(tenant=self._tenant, id=name, name=name)
+        shown = await self._show(Source(definition, compared.items if compared else "{}", assigned.items if assigned else "{}", bayesian))
+        answer = dict(shown.answer)
+        if segment:
+            measured = [each.metric for each in shown.metrics]
+            answer["segments"] = await results_by_segment(self._rows, shown.experiment, measured, segment, bayesian=bayesian)
+            answer["reasons"] = reasons_in(answer)
         computed = compared.computed_us if compared else None
         answer["revision"] = compared.revision if compared else 0
         answer["computed_at"] = None if computed is None else to_iso(computed)
         answer["age_s"] = None if computed is None else max(0.0, (self._clock.now_us() - computed) / 1_000_000)
         answer["watermark"] = encode(watermark)
-        answer["time_series"] = None if series is None else await self._series(experiment, metrics, series)
+        answer["time_series"] = None if series is None else await self._series(shown.experiment, shown.metrics, series)
         return answer, watermark
+
+    async def _show(self, source: Source) -> Shown:
+        """What follows from the source and from the metrics as they are now."""
+        kept = self._shown.get(source)
+        if kept is not None and [await self._metric(each.metric.id) for each in kept.metrics] == [each.metric for each in kept.metrics]:
+            return kept
+        found: list[Figures] = list(orjson.loads(source.compared).values())
+        exposures = orjson.loads(source.assigned)
+        experiment = _known(source.experiment, found, exposures)
+        metrics = await self._metrics(experiment, found)
+        answer = _answer(experiment, metrics, exposures, bayesian=source.bayesian)
+        shown = Shown(source, experiment, metrics, {**answer, "segments": None, "reasons": reasons_in(answer)})
+        self._shown.keep(shown)
+        return shown
 
     async def _metrics(self, experiment: Experiment, found: Sequence[Figures]) -> list[MetricFigures]:
         """Those the experiment names, in its order, also before anything was computed; without names, those that were."""
@@ -103,7 +126,7 @@ class Results:
         variants = [variant.name for variant in experiment.variants]
         metrics = []
         for name in names:
-            metric = self._definitions.metric(self._tenant, name) or await self._metric(name)
+            metric = await self._metric(name)
             there = items.get(name, {})
             if variants:
                 absent = arms_from_rows(metric, (), variants)
@@ -112,7 +135,10 @@ class Results:
         return metrics
 
     async def _metric(self, name: str) -> Metric:
-        """A metric that is not known yet, or that nobody defined."""
+        """A metric as the windows know it, else as it is stored, else what it is when nobody defined it."""
+        known = self._definitions.metric(self._tenant, name)
+        if known is not None:
+            return known
         found = await self._stored.get(Metric, self._tenant, name)
         return found.definition if found else default_metric(self._tenant, name)
 

@@ -114,6 +114,6 @@ async def results(
     `{"type": "subscribe", "kind": "significance", "subject": "<experiment id>", "grain": "all"}`: it sends the figures now and at every change.
     """
     series = None if grain is None else Series(_GRAINS[grain], points, micros(start), micros(end))
-    reader = Results(parts.stored, parts.definitions, parts.rows, parts.latest, parts.freshness, parts.clock, caller.tenant)
+    reader = Results(parts.stored, parts.definitions, parts.rows, parts.latest, parts.freshness, parts.shown, parts.clock, caller.tenant)
     data, watermark = await reader.read(experiment_id, wait, bayesian=bayesian, series=series, segment=segment or "")
     return json_response({"data": data, "meta": {}}, watermark=watermark)

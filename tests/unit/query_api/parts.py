@@ -18,6 +18,7 @@ from query_api.control.webhook_queue import WebhookQueue
 from query_api.control.webhooks import WebhookStore
 from query_api.domain.health import Probe, Probes
 from query_api.domain.pinning import Pinning
+from query_api.domain.shown import ShownResults
 from query_api.domain.stored import StoredDefinitions
 from query_api.domain.webhooks import Webhooks
 from query_api.freshness import Freshness
@@ -140,6 +141,7 @@ def make_parts(
         writer=BlockWriter(Producer(chosen.kafka), freshness, clock, 1.0),
         hub=Hub(),
         latest=LatestWindows(WindowReader(rows), clock),
+        shown=ShownResults(),
         flow=Flow(ledger, clock),
         probes=probes or Probes(Probe("clickhouse", works)),
         control=store,
