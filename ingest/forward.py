@@ -40,7 +40,7 @@ class Forwarder:
         self._url = url.rstrip("/")
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=200), timeout=_PATIENCE, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False,
-            skip_auto_headers=_OWN, max_line_size=_MAX_HEADER, max_field_size=_MAX_HEADER,
+            skip_auto_headers=_OWN, middlewares=(_once,), max_line_size=_MAX_HEADER, max_field_size=_MAX_HEADER,
         )  # fmt: skip
 
     async def close(self) -> None:
@@ -52,12 +52,8 @@ class Forwarder:
         url = URL(self._url + quote(path, safe=_PATH) + (f"?{query}" if query else ""), encoded=True)
         headers = [(k.decode("latin-1"), _text(v)) for k, v in [*scope["headers"], *_origin(scope)] if k.lower() not in _HOP]
         sized = any(k in (b"content-length", b"transfer-encoding") for k, _ in scope["headers"])
-        asked = self._session.request(scope["method"], url, headers=headers, data=_chunks(receive) if sized else None, allow_redirects=False)
-        try:
-            response = await asked
-        except (aiohttp.ClientError, OSError) as error:
-            raise Unavailable("The query service cannot be reached; try again.", retry_after_s=1) from error
-        async with response:
+        body = _chunks(receive) if sized else None
+        async with self._session.request(scope["method"], url, headers=headers, data=body, allow_redirects=False) as response:
             kept = [(k.lower(), v) for k, v in response.raw_headers if k.lower() not in _HOP] + raw_headers(more)
             await send({"type": "http.response.start", "status": response.status, "headers": kept})
             async for chunk in response.content.iter_any():
@@ -89,6 +85,14 @@ class Forwarder:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
             await upstream.close()
+
+
+async def _once(request: aiohttp.ClientRequest, answered: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Where a connection breaks, aiohttp would send a request by a method that may be repeated a second time; that is for the client to decide."""
+    try:
+        return await answered(request)
+    except (aiohttp.ClientError, OSError) as error:
+        raise Unavailable("The query service cannot be reached; try again.", retry_after_s=1) from error
 
 
 def _origin(scope: Scope) -> list[tuple[bytes, bytes]]:

@@ -159,3 +159,19 @@ async def test_a_query_service_that_is_away_is_unavailable() -> None:
         await Client(forwarder).ask()
     assert error.value.retry_after_s == 1
     await forwarder.close()
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+async def test_a_request_whose_connection_breaks_is_not_sent_again(method: str) -> None:
+    asked = []
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        forwarder = Forwarder(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        with pytest.raises(Unavailable):
+            await Client(forwarder).ask(method)
+        await forwarder.close()
+    assert len(asked) == 1
