@@ -42,14 +42,17 @@ def _text(value: Any) -> Any:
 
 
 def _with_zone(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        return value.replace(tzinfo=UTC)
     try:
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError("the time is outside the years 1 to 9999") from error
+        return value.astimezone(UTC)
+    except OverflowError:
+        # Hours before the year 1 or after 9999; next to the first or last instant that can be said no event is on the other side.
+        return (datetime.min if value.year == 1 else datetime.max).replace(tzinfo=UTC)
 
 
 Instant = Annotated[datetime, Field(strict=False), BeforeValidator(_text, json_schema_input_type=datetime), AfterValidator(_with_zone)]
-"""An ISO 8601 time; without an offset it is UTC."""
+"""An ISO 8601 time; without an offset it is UTC. One that an offset moves out of the years 1 to 9999 is their first or last instant."""
 NAME_FORM = r"^[^\x00-\x1f\x7f]{1,200}$"
 Name = Annotated[str, StringConstraints(pattern=NAME_FORM)]
 """1 to 200 characters, none of them control characters; what definitions take as names and ids."""

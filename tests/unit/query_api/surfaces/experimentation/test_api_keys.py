@@ -72,7 +72,7 @@ async def test_an_expired_key_opens_nothing(service: Service) -> None:
         ({"scopes": ["write"]}, "body.scopes.0"),
         ({"expires_at": "tomorrow"}, "body.expires_at"),
         ({"expires_at": 5}, "body.expires_at"),
-        ({"expires_at": "0001-01-01T00:00:00+14:00"}, "body.expires_at"),
+        ({"expires_at": "0001-01-01T00:00:00+14:00"}, "expires_at"),
         ({"expires_at": "1970-01-01T00:00:00Z"}, "expires_at"),
         ({"user_id": "usr_missing"}, "user_id"),
         ({"secret": "x"}, "body.secret"),

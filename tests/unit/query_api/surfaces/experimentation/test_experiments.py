@@ -95,7 +95,6 @@ _NESTED = '{"operator":"or","rules":[' * 300 + "]}" * 300
         '{"name": "x\\u0000"}',
         '{"name": "x", "description": "\\ud800"}',
         '{"name": "x", "start_date": 1700000000}',
-        '{"name": "x", "start_date": "0001-01-01T00:00:00+23:00"}',
         '{"name": "x", "variants": null}',
         '{"name": "x", "variants": [{"name": "a"}]}',
         '{"name": "x", "overrides": {"u": "nobody"}}',
@@ -116,6 +115,12 @@ async def test_odd_bodies_are_refused_as_they_should_be(service: Service, conten
     answer = await sent(service, content)
     assert answer.status_code in (400, 422) and answer.json()["error"]["code"] == "VALIDATION_ERROR" and answer.json()["error"]["message"]
     assert (await service.ask("GET", "/experiments")).json()["meta"]["total"] == 0
+
+
+async def test_a_time_just_outside_the_years_that_can_be_said_is_the_nearest_one_inside(service: Service) -> None:
+    name = await made(service, start_date="0001-01-01T00:00:00+23:00", end_date="9999-12-31T23:59:59-00:01")
+    data = (await service.ask("GET", f"/experiments/{name}")).json()["data"]
+    assert (data["start_date"], data["end_date"]) == ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z")
 
 
 async def test_a_plain_body_of_that_kind_is_taken(service: Service) -> None:
