@@ -23,10 +23,11 @@ class Upstream:
         self.status = 200
         self.headers: list[tuple[bytes, bytes]] = []
         self.pieces: list[bytes] = [b"answer"]
+        self.reads = True
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.scope, self.body, self.whole = scope, b"", None
-        while self.whole is None:
+        while self.reads and self.whole is None:
             message = await receive()
             self.body += message.get("body", b"")
             if message["type"] == "http.disconnect" or not message.get("more_body"):
@@ -49,10 +50,12 @@ class Client:
         self.headers: list[tuple[bytes, bytes]] = []
         self.body = b""
 
-    async def ask(self, method: str = "GET", path: str = "/x", query: bytes = b"", headers: Any = (), messages: Any = (), more: Any = None) -> "Client":
+    async def ask(
+        self, method: str = "GET", path: str = "/x", query: bytes = b"", headers: Any = (), messages: Any = (), more: Any = None, receive: Any = None
+    ) -> "Client":
         left = iter(messages)
 
-        async def receive() -> Any:
+        async def each() -> Any:
             return next(left)
 
         async def send(message: Any) -> None:
@@ -61,7 +64,7 @@ class Client:
             self.body += message.get("body", b"")
 
         scope = {"method": method, "query_string": query, "headers": [(b"host", b"front"), *headers], "client": ("192.0.2.7", 5)}
-        await self._forwarder.http(scope, receive, send, path, more or {})
+        await self._forwarder.http(scope, receive or each, send, path, more or {})
         return self
 
 
@@ -130,6 +133,21 @@ async def test_a_body_that_breaks_off_is_never_taken_for_whole(client: Client, u
     with pytest.raises(Unavailable):
         await client.ask("POST", headers=[(b"transfer-encoding", b"chunked")], messages=messages)
     await eventually(lambda: upstream.scope is None or upstream.whole is False)
+
+
+async def test_an_answer_that_comes_before_the_body_is_whole_goes_back_at_once(client: Client, upstream: Upstream) -> None:
+    upstream.reads, upstream.status, more = False, 413, asyncio.Event()
+
+    async def receive() -> Any:
+        if not more.is_set():
+            more.set()
+            return {"type": "http.request", "body": b"a" * 10_000, "more_body": True}
+        await asyncio.Event().wait()
+
+    answer = await asyncio.wait_for(client.ask("POST", headers=[(b"content-length", b"20000")], receive=receive), 30)
+    assert (answer.status, answer.body) == (413, b"answer")
+    upstream.reads = True
+    assert (await asyncio.wait_for(client.ask(), 30)).status == 413
 
 
 async def test_an_answer_goes_back_as_it_is_with_more_headers(client: Client, upstream: Upstream) -> None:
