@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby
+from itertools import chain, groupby, repeat
 from typing import Any, cast
 
 import numpy as np
@@ -30,9 +30,9 @@ _MINUTE_US = 60_000_000
 
 def touched(columns: dict[str, pa.Array]) -> tuple[Touched, ...]:
     """The experiments a block changes, with their minutes and, when they are few, their units."""
+    if len(columns["time"]) <= SMALL_ROWS:
+        return _touched_by_row(columns)
     table = pa.table(columns)
-    if table.num_rows <= SMALL_ROWS:
-        return _touched_by_row(table)
     if not pc.any(table["quarantined"].cast(pa.bool_())).as_py() and (single := _touched_if_single(columns)):
         return (single,)
     live = table.filter((pc.field("quarantined") == 0) & (pc.field("experiment") != ""))
@@ -60,13 +60,16 @@ def _touched_if_single(columns: dict[str, pa.Array]) -> Touched | None:
     return Touched(tenants[0].as_py(), experiments[0].as_py(), tuple(minutes.tolist()), _named(units), bool(pc.max(columns["keyed"]).as_py()))
 
 
-def _touched_by_row(table: pa.Table) -> tuple[Touched, ...]:
+def _touched_by_row(columns: dict[str, pa.Array]) -> tuple[Touched, ...]:
     groups: dict[tuple[str, str], tuple[set[int], set[str], set[int]]] = {}
-    micros = table["time"].cast(pa.int64()).to_pylist()
+    micros = columns["time"].view(pa.int64()).to_pylist()
     names = ("tenant", "experiment", "unit", "keyed", "quarantined")
-    for time, tenant, experiment, unit, keyed, far in zip(micros, *(table[name].to_pylist() for name in names), strict=True):
+    for time, tenant, experiment, unit, keyed, far in zip(micros, *(columns[name].to_pylist() for name in names), strict=True):
         if experiment and not far:
-            minutes, units, keys = groups.setdefault((tenant, experiment), (set(), set(), set()))
+            subject = (tenant, experiment)
+            if subject not in groups:
+                groups[subject] = (set(), set(), set())
+            minutes, units, keys = groups[subject]
             minutes.add(time // _MINUTE_US)
             units.add(unit)
             keys.add(keyed)
@@ -79,34 +82,33 @@ def _named(units: list[str] | None) -> tuple[str, ...] | None:
     return tuple(units) if units is not None and len(units) <= MAX_UNITS else None
 
 
-def _per_part(parts: Sequence[EventRows], name: str) -> pa.Array:
-    """A value that all rows of a part share, as a column."""
-    values = [getattr(part.received, name) for part in parts]
+def _per_part(values: list[str], counts: list[int], rows: int) -> pa.Array:
+    """A value that all rows of a part share, as a column; `counts` are the rows of each part."""
     if len(set(values)) == 1:
-        return pa.repeat(values[0], sum(part.rows for part in parts))
-    return pa.array(np.repeat(np.array(values, dtype=object), [part.rows for part in parts]), pa.string())
+        return pa.repeat(values[0], rows)
+    return pa.array(list(chain.from_iterable(map(repeat, values, counts))), pa.string())
 
 
 def columns_of(parts: Sequence[EventRows], settings: IngestSettings) -> dict[str, pa.Array]:
     """The columns of the parts' rows, in the order of the block's structure."""
+    events, counts, came = [e for part in parts for e in part.events], [part.rows for part in parts], [part.received for part in parts]
     times: npt.NDArray[np.int64] = np.concatenate([part.times for part in parts])
-    received: npt.NDArray[np.int64] = np.repeat([part.received.at_us for part in parts], [part.rows for part in parts])
-    events = list(chain.from_iterable(part.events for part in parts))
+    received: npt.NDArray[np.int64] = np.repeat([each.at_us for each in came], counts)
     count, text = len(events), pa.string()
     keyed = np.fromiter((e.id is not None for e in events), np.uint8, count) if any(part.keyed for part in parts) else np.zeros(count, np.uint8)
     extras = list(chain.from_iterable(part.extras or [""] * part.rows for part in parts)) if any(part.extras for part in parts) else None
     return {
-        "tenant": _per_part(parts, "tenant"),
+        "tenant": _per_part([each.tenant for each in came], counts, count),
         "experiment": pa.array([e.experiment_id or "" for e in events], text),
         "unit": pa.array([e.user_id for e in events], text),
         "event_type": pa.array([e.event_type for e in events], text),
         "variant": pa.array([e.variant or "" for e in events], text),
-        "event_id": pa.array(list(chain.from_iterable(part.ids for part in parts)), text),
+        "event_id": pa.array([name for part in parts for name in part.ids], text),
         "keyed": pa.array(keyed),
         "time": json_rows.micros_column(times),
         "received": json_rows.micros_column(received),
-        "sdk": _per_part(parts, "sdk"),
-        "source": _per_part(parts, "source"),
+        "sdk": _per_part([each.sdk for each in came], counts, count),
+        "source": _per_part([each.source for each in came], counts, count),
         "quarantined": pa.array(json_rows.quarantined(times, received, settings)),
         "metadata": json_objects.column([part.metadata for part in parts]),
         "extra": pa.repeat("", count) if extras is None else pa.array(extras, text),
@@ -126,8 +128,9 @@ class EventColumns:
 
     @classmethod
     def of(cls, parts: Sequence[EventRows], settings: IngestSettings) -> "EventColumns":
-        low, high = min(int(part.times.min()) for part in parts), max(int(part.times.max()) for part in parts)
-        return cls(columns_of(parts, settings), sum(part.rows for part in parts), sum(part.size for part in parts), low, high)
+        columns = columns_of(parts, settings)
+        times = columns["time"].view(pa.int64()).to_numpy()
+        return cls(columns, len(times), sum([part.size for part in parts]), int(times.min()), int(times.max()))
 
 
 def part_of(rows: EventRows, settings: IngestSettings) -> EventRows | EventColumns:

@@ -1,7 +1,6 @@
 """A/B events: from a JSON body to columns, touching each field once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Annotated, Any, Protocol
 
@@ -46,8 +45,7 @@ _single = msgspec.json.Decoder(EventIn)
 _batch = msgspec.json.Decoder(_Batch)
 
 
-@dataclass(frozen=True)
-class EventRows:
+class EventRows(msgspec.Struct, frozen=True):
     """Validated events of one request: a part of a block."""
 
     received: Received
@@ -61,7 +59,7 @@ class EventRows:
     """Whether a row has an id of the client's own."""
     extras: list[str] | None = None
     """Unknown fields of each row; None when no row has any."""
-    errors: list[ItemError] = field(default_factory=list)
+    errors: list[ItemError] = []
     """What was refused, by its place in the request."""
 
     @property
@@ -118,7 +116,7 @@ def decode_batch(body: bytes, received: Received, settings: IngestSettings, chec
 def _decode_items(body: bytes, received: Received, settings: IngestSettings, check: EventCheck | None) -> EventRows:
     """The slow way, for batches with a bad item or an unknown field: one item at a time."""
     events, extras, errors = json_rows.one_by_one(json_rows.items_of(body, settings), partial(_checked_item, check))
-    return replace(_rows(events, extras, received), errors=errors)
+    return msgspec.structs.replace(_rows(events, extras, received), errors=errors)
 
 
 def _checked_item(check: EventCheck | None, raw: bytes) -> tuple[EventIn, str]:

@@ -1,7 +1,6 @@
 """JSON objects kept as sent, packed end to end: a binary column is made of them without touching each one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import chain
 
 import msgspec
@@ -14,8 +13,7 @@ _BRACE = ord("{")
 _FEW = 8
 
 
-@dataclass(frozen=True)
-class JsonObjects:
+class JsonObjects(msgspec.Struct, frozen=True):
     """The same field of several items, in their order; an item without one has length 0."""
 
     data: bytes
