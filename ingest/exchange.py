@@ -1,9 +1,10 @@
 """What a door sees of a request and what it gives back: plain ASGI, without a framework between."""
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_to_bytes
+
+import msgspec
 
 from infra.runtime.errors import InvalidArgument, TooLarge, ValidationFailed
 
@@ -17,8 +18,7 @@ class ClientGone(Exception):
     """The client closed the connection before its body was complete; nothing was stored and nobody is left to answer."""
 
 
-@dataclass(frozen=True)
-class DoorRequest:
+class DoorRequest(msgspec.Struct, frozen=True):
     """One request to a door."""
 
     path: str
@@ -33,7 +33,7 @@ class DoorRequest:
 
     @classmethod
     def from_scope(cls, scope: Scope, receive: Receive, path: str) -> "DoorRequest":
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         client = scope.get("client") or ("", 0)
         return cls(path, headers, str(client[0]), receive, scope.get("query_string", b""))
 
@@ -90,14 +90,13 @@ def raw_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
 
 
-@dataclass(frozen=True)
-class DoorAnswer:
+class DoorAnswer(msgspec.Struct, frozen=True):
     """What goes back to the client."""
 
     status: int
     body: bytes
     content_type: str
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = {}
 
     async def send(self, send: Send, more: Mapping[str, str] = {}) -> None:
         """Write the answer to the connection, with `more` headers than its own."""

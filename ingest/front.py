@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -13,20 +13,18 @@ from ingest.evaluation import EvaluationDoors
 from ingest.exchange import ClientGone, DoorAnswer, DoorRequest, Receive, Scope, Send
 from ingest.forward import Forwarder
 from ingest.idempotency import IdempotencyKeys
-from ingest.json_doors import JsonDoors, error_answer
+from ingest.json_doors import Handler, JsonDoors, error_answer
 from ingest.ofrep import Ofrep
 from ingest.quota import Quota
 from schemas.surfaces import LLM, OTLP, SURFACES, Surface
 
 _log = structlog.get_logger()
 
-OtlpHandler = Callable[[DoorRequest, str, bytes, str | None], Awaitable[DoorAnswer]]
-
 
 class OtlpDoor:
     """What the front needs of the OTLP door; the body is handed over still compressed."""
 
-    def __init__(self, handle: Callable[..., Awaitable[DoorAnswer]], refuse: Callable[[DoorRequest, MillstreamError], DoorAnswer]) -> None:
+    def __init__(self, handle: Handler, refuse: Callable[[DoorRequest, MillstreamError], DoorAnswer]) -> None:
         self.handle = handle
         self.refuse = refuse
 
@@ -57,6 +55,7 @@ class Front:
         self._questions = {"flag": evaluation.flag, "assignment": evaluation.assignment}
         self._ofrep = ofrep
         self._max_body = max_body
+        self._handlers: dict[str, Handler] = {"event": json_doors.event, "event_batch": json_doors.event_batch, "telemetry_batch": json_doors.telemetry_batch}
         self._prefixes = {surface.name: surface for surface in SURFACES if surface is not OTLP}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -122,8 +121,8 @@ class Front:
             _log.exception("door failed", door=door)
             failure = MillstreamError("The platform failed on this request; it is logged. Nothing was acknowledged, so send it again.")
             answer = self._otlp.refuse(request, failure) if is_otlp else error_answer(failure, _codes(surface))
-        metrics.REQUESTS.labels(door, str(answer.status)).inc()
-        metrics.REQUEST_SECONDS.labels(door).observe(time.perf_counter() - started)
+        metrics.requests(door, answer.status).inc()
+        metrics.request_seconds(door).observe(time.perf_counter() - started)
         await answer.send(send, headers)
 
     async def _admit(self, door: str, surface: Surface, request: DoorRequest, is_otlp: bool, headers: dict[str, str]) -> DoorAnswer:
@@ -136,15 +135,12 @@ class Front:
         caller.check_may_send()
         with self._admission.reserve(max(request.content_length, 1_024)):
             body = await request.raw_body(self._max_body) if is_otlp else await self._json.body(request)
-            metrics.BYTES.labels(door).inc(len(body))
-
-            async def store(batch_id: str | None) -> DoorAnswer:
-                if is_otlp:
-                    return await self._otlp.handle(request, caller.tenant, body, batch_id)
-                handler: OtlpHandler = getattr(self._json, door)
-                return await handler(request, caller.tenant, body, batch_id)
-
-            return await self._keys.once(caller.tenant, request.path, request.headers.get("idempotency-key", ""), body, store)
+            metrics.bytes_of(door).inc(len(body))
+            store = self._otlp.handle if is_otlp else self._handlers[door]
+            key = request.headers.get("idempotency-key")
+            if not key:
+                return await store(request, caller.tenant, body, None)
+            return await self._keys.once(caller.tenant, request.path, key, body, functools.partial(store, request, caller.tenant, body))
 
 
 def _codes(surface: Surface | None) -> Callable[[str], str]:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+import msgspec
+
 from infra.runtime.clock import Clock, uuid7
 from infra.runtime.settings import IngestSettings
 from ingest.publish import Publisher
@@ -46,8 +48,7 @@ class Part(Protocol):
 P = TypeVar("P", bound=Part)
 
 
-@dataclass
-class _Waiting(Generic[P]):
+class _Waiting(msgspec.Struct, Generic[P]):
     part: P
     batch_id: str | None
     done: "asyncio.Future[str]"
@@ -82,7 +83,8 @@ class GroupCommit(Generic[P]):
         """
         done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(part, batch_id, done))
-        self._depart()
+        if self._alarm is None:
+            self._depart()
         return await done
 
     async def drain(self) -> None:

@@ -32,6 +32,18 @@ def _answer(status: int, data: object, position: str) -> DoorAnswer:
     return DoorAnswer(status, _encode({"data": data}), JSON, headers)
 
 
+class _Stored(msgspec.Struct):
+    """An event as the answer to its POST shows it."""
+
+    id: str
+    user_id: str
+    event_type: str
+    experiment_id: str | None
+    variant: str | None
+    timestamp: str
+    received_at: str
+
+
 class JsonDoors:
     """Stores A/B events and telemetry; one lane of blocks for each."""
 
@@ -50,7 +62,7 @@ class JsonDoors:
 
     async def body(self, request: DoorRequest) -> bytes:
         """The inflated JSON body. Raises UnsupportedMediaType, TooLarge, InvalidArgument."""
-        if request.media_type not in (JSON, "", "text/plain"):
+        if request.headers.get("content-type") != JSON and request.media_type not in (JSON, "", "text/plain"):
             raise UnsupportedMediaType(f"Send application/json, not {request.media_type}.")
         raw = await request.raw_body(self._settings.max_body_bytes)
         encoding = request.headers.get("content-encoding", "")
@@ -62,16 +74,9 @@ class JsonDoors:
         rows = events.decode_single(body, received, self._settings, self._checks.of(tenant))
         position = await self._events.submit(rows, batch_id)
         event = rows.events[0]
-        data = {
-            "id": rows.ids[0],
-            "user_id": event.user_id,
-            "event_type": event.event_type,
-            "experiment_id": event.experiment_id,
-            "variant": event.variant,
-            "timestamp": event.timestamp or to_iso(received.at_us),
-            "received_at": to_iso(received.at_us),
-        }
-        return _answer(200, data, position)
+        came = to_iso(received.at_us)
+        stored = _Stored(rows.ids[0], event.user_id, event.event_type, event.experiment_id, event.variant, event.timestamp or came, came)
+        return _answer(200, stored, position)
 
     async def event_batch(self, request: DoorRequest, tenant: str, body: bytes, batch_id: str | None) -> DoorAnswer:
         """POST /api/v1/events/batch: the good events stored, the others named with their place and reason."""

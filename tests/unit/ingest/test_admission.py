@@ -1,5 +1,6 @@
 """Who may come in, and how much at once."""
 
+import msgspec
 import pytest
 
 from infra.runtime.clock import SystemClock
@@ -9,6 +10,8 @@ from ingest.admission import Admission, key_text
 from schemas.api_keys import hash_secret
 from schemas.definition_kinds import ControlRecord, Key, Role, encode_definition
 from schemas.definitions import Definitions
+from schemas.windows import to_iso
+from tests.clock import HandClock
 
 TEXT = "some-key-0123456789abcdef"
 
@@ -71,6 +74,32 @@ def test_keyless_can_be_turned_off() -> None:
 def test_a_reading_key_may_not_send() -> None:
     with pytest.raises(Forbidden):
         admission("read").authenticate({"api-key": TEXT}, "10.0.0.1")
+
+
+def test_a_key_counts_as_long_as_it_is_valid_and_with_the_role_it_has_now() -> None:
+    definitions, clock = Definitions(), HandClock()
+    gate = Admission(definitions, Settings(), clock)
+    end = to_iso(clock.now_us() + 1_000_000)
+    key = Key(tenant="acme", id="k1", name="one", sha256=hash_secret(TEXT), role="ingest", expires_at=end)
+
+    def define(version: int, value: Key) -> None:
+        definitions.apply(ControlRecord("key", "acme", "k1", version, False, encode_definition(value), 1))
+
+    define(1, key)
+    assert gate.authenticate({"api-key": TEXT}, "10.0.0.1").tenant == "acme"
+    define(2, msgspec.structs.replace(key, role="read"))
+    with pytest.raises(Forbidden):
+        gate.authenticate({"api-key": TEXT}, "10.0.0.1")
+    define(3, key)
+    assert gate.authenticate({"api-key": TEXT}, "10.0.0.1").may_send
+    clock.forward(1)
+    with pytest.raises(Unauthenticated):
+        gate.authenticate({"api-key": TEXT}, "10.0.0.1")
+    define(4, msgspec.structs.replace(key, expires_at=None))
+    assert gate.authenticate({"api-key": TEXT}, "10.0.0.1").may_send
+    define(5, msgspec.structs.replace(key, expires_at=None, revoked_at=end))
+    with pytest.raises(Unauthenticated):
+        gate.authenticate({"api-key": TEXT}, "10.0.0.1")
 
 
 def test_bytes_in_flight_are_bounded_and_given_back() -> None:

@@ -235,7 +235,7 @@ async def test_the_stream_opens_with_its_token_and_tells_what_happened_since() -
         await left.wait()
         return {"type": "http.disconnect"}
 
-    object.__setattr__(request, "receive", receive)
+    request = msgspec.structs.replace(request, receive=receive)
     await asyncio.wait_for(platform.ofrep.serve("GET", request, "", uncounted, until_told), 10)
     assert wire.status == 200 and wire.headers["content-type"] == "text/event-stream" and wire.headers["access-control-allow-origin"] == "*"
     assert f"id: {platform.evaluators.version('acme')}\n".encode() in wire.body
