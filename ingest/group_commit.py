@@ -21,7 +21,8 @@ class Pace:
     """After a block of `r` rows the next one leaves no sooner than `s_per_block + r * s_per_row` seconds later, `longest_s` at most.
 
     Nothing when idle, and under load blocks grow to what the sink stores at the least cost per row instead of leaving as fast as the
-    broker acknowledges them (an INSERT costs some milliseconds however small).
+    broker acknowledges them (an INSERT costs some milliseconds however small). Beyond `s_per_block` the wait is for others to come, so it
+    ends when all are there.
     """
 
     s_per_block: float = 0.008
@@ -58,7 +59,8 @@ class GroupCommit(Generic[P]):
     """Collects parts of many requests into blocks of one topic and publishes them.
 
     A part that finds the lane idle leaves at once, so the latency of an idle system is one broker round trip, and under
-    load a block holds whatever arrived while the blocks before it were under way.
+    load a block holds whatever arrived while the blocks before it were under way. Clients that wait for each answer before they
+    send again are soon all in one block, which leaves when the last of them is back.
     """
 
     def __init__(
@@ -71,6 +73,9 @@ class GroupCommit(Generic[P]):
         self._pace = pace
         self._waiting: list[_Waiting[P]] = []
         self._flights = 0
+        self._flying = 0
+        self._crowd = 0
+        self._soonest = 0.0
         self._next_departure = 0.0
         self._alarm: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -83,7 +88,8 @@ class GroupCommit(Generic[P]):
         """
         done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(part, batch_id, done))
-        if self._alarm is None:
+        self._crowd = max(self._crowd, len(self._waiting) + self._flying)
+        if self._alarm is None or self._all_are_there():
             self._depart()
         return await done
 
@@ -93,23 +99,31 @@ class GroupCommit(Generic[P]):
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await asyncio.sleep(max(0.0, self._next_departure - asyncio.get_running_loop().time()))
 
+    def _all_are_there(self) -> bool:
+        """Whether as many parts wait as there were lately together with those under way, so that nobody is left to come."""
+        return len(self._waiting) >= self._crowd
+
     def _depart(self) -> None:
         loop = asyncio.get_running_loop()
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
         while self._waiting and self._flights < MAX_FLIGHTS:
-            if loop.time() < self._next_departure:
-                if self._alarm is None:
-                    self._alarm = loop.call_at(self._next_departure, self._alarm_rang)
+            now = loop.time()
+            due = self._soonest if self._all_are_there() else self._next_departure
+            if now < due:
+                self._alarm = loop.call_at(due, self._depart)
                 return
+            # One fewer with each block, so that clients that went away are not waited for much longer.
+            self._crowd = max(self._crowd - 1, len(self._waiting) + self._flying)
             group = self._take()
-            self._next_departure = loop.time() + self._pace.after(sum(waiting.part.rows for waiting in group))
+            self._soonest = now + self._pace.s_per_block
+            self._next_departure = now + self._pace.after(sum(waiting.part.rows for waiting in group))
             self._flights += 1
+            self._flying += len(group)
             task = loop.create_task(self._fly(group))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-
-    def _alarm_rang(self) -> None:
-        self._alarm = None
-        self._depart()
 
     def _take(self) -> list[_Waiting[P]]:
         if self._waiting[0].batch_id is not None:
@@ -140,4 +154,5 @@ class GroupCommit(Generic[P]):
                     waiting.done.set_result(position)
         finally:
             self._flights -= 1
+            self._flying -= len(group)
             self._depart()

@@ -1,5 +1,7 @@
 """Who may come in, and how much at once."""
 
+import datetime as dt
+
 import msgspec
 import pytest
 
@@ -10,7 +12,6 @@ from ingest.admission import Admission, key_text
 from schemas.api_keys import hash_secret
 from schemas.definition_kinds import ControlRecord, Key, Role, encode_definition
 from schemas.definitions import Definitions
-from schemas.windows import to_iso
 from tests.clock import HandClock
 
 TEXT = "some-key-0123456789abcdef"
@@ -79,7 +80,7 @@ def test_a_reading_key_may_not_send() -> None:
 def test_a_key_counts_as_long_as_it_is_valid_and_with_the_role_it_has_now() -> None:
     definitions, clock = Definitions(), HandClock()
     gate = Admission(definitions, Settings(), clock)
-    end = to_iso(clock.now_us() + 1_000_000)
+    end = dt.datetime.fromtimestamp(clock.now_us() // 1_000_000 + 1, dt.UTC)
     key = Key(tenant="acme", id="k1", name="one", sha256=hash_secret(TEXT), role="ingest", expires_at=end)
 
     def define(version: int, value: Key) -> None:

@@ -17,6 +17,8 @@ from tests.support import eventually
 
 UNPACED = Pace(0, 0, 0)
 """What a block holds is decided by acknowledgements alone, not by the clock."""
+NEVER = 1e6
+"""Seconds after the test."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,18 @@ class Piece:
     name: str
     rows: int = 1
     size: int = 10
+
+
+class Waits:
+    """A pace of so many seconds after each block in turn, whatever its rows."""
+
+    s_per_block = 0.0
+
+    def __init__(self, *seconds: float) -> None:
+        self._seconds = iter(seconds)
+
+    def after(self, rows: int) -> float:
+        return next(self._seconds)
 
 
 class Broker:
@@ -64,9 +78,10 @@ def assemble(parts: Sequence[Piece], batch_id: str) -> Block:
     return Block(EVENTS, batch_id, "events/1", sum(part.rows for part in parts), body, 0, 0, 0)
 
 
-def lane(broker: Broker, pace: Pace = UNPACED, **limits: Any) -> GroupCommit[Piece]:
+def lane(broker: Broker, pace: Pace | Waits = UNPACED, **limits: Any) -> GroupCommit[Piece]:
     publisher: Any = broker
-    return GroupCommit(assemble, publisher, IngestSettings(**limits), SystemClock(), pace)
+    paced: Any = pace
+    return GroupCommit(assemble, publisher, IngestSettings(**limits), SystemClock(), paced)
 
 
 async def submit(commit: GroupCommit[Piece], *parts: Piece | tuple[Piece, str]) -> list["asyncio.Task[str]"]:
@@ -176,3 +191,42 @@ async def test_under_load_the_next_block_waits_for_its_pace() -> None:
     await broker.acknowledge(0)
     await broker.acknowledge(1)
     assert [await task for task in tasks] == ["events:0:0", "events:0:1", "events:0:1"]
+
+
+async def test_when_all_who_send_are_back_nobody_is_waited_for() -> None:
+    broker = Broker()
+    commit = lane(broker, Waits(NEVER, NEVER, NEVER))
+    await submit(commit, Piece("a"), Piece("b"), Piece("c"))
+    assert broker.names == ["a"]
+    await broker.acknowledge(0)
+    assert broker.names == ["a"], "the sender of a may come again"
+    await submit(commit, Piece("a2"))
+    assert broker.names == ["a", "b,c,a2"]
+    await broker.acknowledge(1)
+    await submit(commit, Piece("b2"), Piece("c2"))
+    assert len(broker.names) == 2
+    await submit(commit, Piece("a3"))
+    assert broker.names[2] == "b2,c2,a3"
+
+
+async def test_who_went_away_is_soon_waited_for_no_longer() -> None:
+    broker = Broker()
+    commit = lane(broker, Waits(NEVER, 0.01, NEVER, NEVER))
+    await submit(commit, Piece("a"), Piece("b"), Piece("c"))
+    await broker.acknowledge(0)
+    await submit(commit, Piece("a2"))
+    await broker.acknowledge(1)
+    await submit(commit, Piece("b2"), Piece("c2"))
+    await eventually(lambda: broker.names == ["a", "b,c,a2", "b2,c2"])
+    await broker.acknowledge(2)
+    await submit(commit, Piece("b3"), Piece("c3"))
+    assert broker.names[3:] == ["b3,c3"]
+
+
+async def test_blocks_keep_their_distance_also_when_all_are_there() -> None:
+    broker = Broker()
+    commit = lane(broker, Pace(s_per_block=NEVER, longest_s=NEVER))
+    await submit(commit, Piece("a"))
+    await broker.acknowledge(0)
+    await submit(commit, Piece("a2"))
+    assert broker.names == ["a"]
