@@ -1,6 +1,6 @@
 """JSON objects kept as sent, packed end to end: a binary column is made of them without touching each one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 import msgspec
@@ -35,6 +35,16 @@ class JsonObjects(msgspec.Struct, frozen=True):
     def longest(self) -> int:
         """Bytes of the longest object."""
         return max(self.lengths, default=0)
+
+    def each(self) -> Iterator[bytes]:
+        """The objects one by one."""
+        if len(self.lengths) == 1:
+            yield self.data
+            return
+        end = 0
+        for length in self.lengths:
+            start, end = end, end + length
+            yield self.data[start:end]
 
     def _all_objects(self) -> bool:
         if not self.data:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from infra.runtime.errors import InvalidArgument, MillstreamError, TooLarge, ValidationFailed
 from infra.runtime.settings import IngestSettings
 
-_MICROS = pa.timestamp("us", "UTC")
+MICROS = pa.timestamp("us", "UTC")
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MICROSECOND = dt.timedelta(microseconds=1)
 _FEW = 8
@@ -168,7 +168,7 @@ def times_of(stamps: Sequence[str | None], field: str, default_us: int = 0) -> n
     if texts.null_count == len(texts):
         return np.full(len(texts), default_us, dtype=np.int64)
     try:
-        micros = texts.cast(_MICROS).cast(pa.int64())
+        micros = texts.cast(MICROS).cast(pa.int64())
     except pa.ArrowInvalid:  # Arrow reads only the commonest shape, but reads it fast
         micros = pa.array([None if text is None else _micros(_parse_time(text, field)) for text in stamps], pa.int64())
     found: npt.NDArray[np.int64] = (pc.fill_null(micros, default_us) if micros.null_count else micros).to_numpy(zero_copy_only=False)
@@ -190,4 +190,4 @@ def quarantined(times: npt.NDArray[np.int64], received: npt.NDArray[np.int64], s
 
 def micros_column(times: npt.NDArray[np.int64]) -> pa.Array:
     """Microseconds since the epoch as a timestamp column in UTC."""
-    return pa.array(times).view(_MICROS)
+    return pa.array(times).view(MICROS)

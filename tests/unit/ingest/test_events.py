@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pytest
 
@@ -41,6 +42,22 @@ def test_every_field_becomes_its_column() -> None:
         "tenant": "acme", "experiment": "e", "unit": "u1", "event_type": "view", "variant": "a", "event_id": "mine", "keyed": 1, "sdk": "sdk/1",
         "source": "http", "quarantined": 0, "metadata": b'{"value": 2}', "extra": "",
     }  # fmt: skip
+
+
+def test_a_request_of_many_rows_has_the_same_columns_as_its_events_sent_one_by_one() -> None:
+    items = [
+        event(), event(id="mine", variant="a", experiment_id="e"), event(timestamp="1950-01-01T00:00:00Z", metadata={"value": 1.5, "é": [1]}),
+        event(user_id="ü", timestamp="2026-09-01T00:00:00.25+02:00", color="red"), event(metadata=None),
+    ]  # fmt: skip
+    many = event_blocks.EventColumns.of(batch(*items), SETTINGS)
+    alone = [
+        msgspec.structs.replace(events.decode_single(json.dumps(item).encode(), RECEIVED, SETTINGS), ids=[name])
+        for item, name in zip(items, batch(*items).ids, strict=True)
+    ]
+    few = event_blocks.EventColumns.of_few(alone, SETTINGS)
+    assert few == many and [column.type for column in few.columns.values()] == [column.type for column in many.columns.values()]
+    assert list(few.columns) == list(many.columns)
+    assert stored(*alone) == stored(batch(*items))
 
 
 def test_what_is_left_out_has_its_default() -> None:
