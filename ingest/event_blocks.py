@@ -101,7 +101,7 @@ def _named(units: list[str] | None) -> tuple[str, ...] | None:
 def columns_of(rows: EventRows, settings: IngestSettings) -> dict[str, pa.Array]:
     """The columns of one request's rows, in the order of the block's structure: by Arrow and numpy, which pay from a hundred rows on."""
     events, count, came = rows.events, rows.rows, rows.received
-    received = np.full(count, came.at_us, np.int64)
+    times, received = np.asarray(rows.times), np.full(count, came.at_us, np.int64)
     return {
         "tenant": pa.repeat(came.tenant, count),
         "experiment": pa.array([e.experiment_id or "" for e in events], _TEXT),
@@ -110,11 +110,11 @@ def columns_of(rows: EventRows, settings: IngestSettings) -> dict[str, pa.Array]
         "variant": pa.array([e.variant or "" for e in events], _TEXT),
         "event_id": pa.array(rows.ids, _TEXT),
         "keyed": pa.array(np.fromiter((e.id is not None for e in events), np.uint8, count) if rows.keyed else np.zeros(count, np.uint8)),
-        "time": json_rows.micros_column(rows.times),
+        "time": json_rows.micros_column(times),
         "received": json_rows.micros_column(received),
         "sdk": pa.repeat(came.sdk, count),
         "source": pa.repeat(came.source, count),
-        "quarantined": pa.array(json_rows.quarantined(rows.times, received, settings)),
+        "quarantined": pa.array(json_rows.quarantined(times, received, settings)),
         "metadata": json_objects.column([rows.metadata]),
         "extra": pa.array(rows.extras, _TEXT) if rows.extras else pa.repeat("", count),
     }
@@ -130,8 +130,8 @@ def columns_of_few(parts: Sequence[EventRows], settings: IngestSettings) -> dict
             came.source, 0 if came.at_us - past <= time <= came.at_us + future else 1, metadata, extra,
         )
         for part in parts
-        for came in (part.received,)
-        for e, name, time, metadata, extra in zip(part.events, part.ids, part.times.tolist(), part.metadata.each(), part.extras or repeat(""), strict=False)
+        for came, times in ((part.received, part.times if isinstance(part.times, list) else part.times.tolist()),)
+        for e, name, time, metadata, extra in zip(part.events, part.ids, times, part.metadata.each(), part.extras or repeat(""), strict=False)
     ]  # fmt: skip
     return {name: pa.array(values, type) for (name, type), values in zip(_TYPES.items(), zip(*rows, strict=True), strict=True)}
 

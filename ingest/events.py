@@ -53,8 +53,8 @@ class EventRows(msgspec.Struct, frozen=True):
     ids: list[str]
     """Event id of each row, in the order sent."""
     metadata: JsonObjects
-    times: npt.NDArray[np.int64]
-    """Event times, microseconds since the epoch."""
+    times: npt.NDArray[np.int64] | list[int]
+    """Event times, microseconds since the epoch; a list where they are few."""
     keyed: bool
     """Whether a row has an id of the client's own."""
     extras: list[str] | None = None
@@ -165,5 +165,6 @@ def _rows(events: list[EventIn], extras: list[str] | None, received: Received) -
     if keyed:
         ids = [mine or made for mine, made in zip(own, ids, strict=True)]
     metadata = JsonObjects.of([e.metadata for e in events], "metadata")
-    times = json_rows.times_of([e.timestamp for e in events], "timestamp", received.at_us)
+    read = json_rows.times_of_few if len(events) < json_rows.FEW else json_rows.times_of
+    times = read([e.timestamp for e in events], "timestamp", received.at_us)
     return EventRows(received, events, ids, metadata, times, keyed, extras)

@@ -24,7 +24,7 @@ async def test_an_exposure_is_an_event_and_stored_once() -> None:
     assert (rows.received.tenant, rows.received.source, rows.received.sdk, rows.received.at_us) == ("acme", "assignment", "sdk/1", clock.us)
     (event,) = rows.events
     assert (event.user_id, event.event_type, event.experiment_id, event.variant) == ("u1", "exposure", "exp", "on")
-    assert (rows.metadata.data, rows.keyed, rows.times.tolist()) == (b'{"source":"assignment"}', False, [clock.us])
+    assert (rows.metadata.data, rows.keyed, list(rows.times)) == (b'{"source":"assignment"}', False, [clock.us])
 
 
 async def test_another_unit_variant_experiment_or_tenant_is_another_exposure() -> None:
