@@ -14,6 +14,9 @@ from schemas.blocks import Block
 
 MAX_FLIGHTS = 2
 """Blocks of one lane that may wait for their acknowledgement at once; more would only make blocks smaller."""
+LARGE_ROWS = 1_000
+"""Rows from which on a block may leave beside another one. Smaller ones would be half as large for it, and a block costs all who handle it
+milliseconds however small it is."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class GroupCommit(Generic[P]):
         self._clock = clock
         self._pace = pace
         self._waiting: list[_Waiting[P]] = []
+        self._rows_waiting = 0
         self._flights = 0
         self._flying = 0
         self._crowd = 0
@@ -88,6 +92,7 @@ class GroupCommit(Generic[P]):
         """
         done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(part, batch_id, done))
+        self._rows_waiting += part.rows
         self._crowd = max(self._crowd, len(self._waiting) + self._flying)
         if self._alarm is None or self._all_are_there():
             self._depart()
@@ -103,12 +108,18 @@ class GroupCommit(Generic[P]):
         """Whether as many parts wait as there were lately together with those under way, so that nobody is left to come."""
         return len(self._waiting) >= self._crowd
 
+    def _may_fly(self) -> bool:
+        if self._flights == 0:
+            return True
+        # A part with an id of its own has its block to itself, which does not grow by waiting.
+        return self._flights < MAX_FLIGHTS and (self._rows_waiting >= LARGE_ROWS or self._waiting[0].batch_id is not None)
+
     def _depart(self) -> None:
         loop = asyncio.get_running_loop()
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        while self._waiting and self._flights < MAX_FLIGHTS:
+        while self._waiting and self._may_fly():
             now = loop.time()
             due = self._soonest if self._all_are_there() else self._next_departure
             if now < due:
@@ -117,8 +128,10 @@ class GroupCommit(Generic[P]):
             # One fewer with each block, so that clients that went away are not waited for much longer.
             self._crowd = max(self._crowd - 1, len(self._waiting) + self._flying)
             group = self._take()
+            rows = sum(waiting.part.rows for waiting in group)
+            self._rows_waiting -= rows
             self._soonest = now + self._pace.s_per_block
-            self._next_departure = now + self._pace.after(sum(waiting.part.rows for waiting in group))
+            self._next_departure = now + self._pace.after(rows)
             self._flights += 1
             self._flying += len(group)
             task = loop.create_task(self._fly(group))
