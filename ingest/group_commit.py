@@ -15,8 +15,8 @@ from schemas.blocks import Block
 MAX_FLIGHTS = 2
 """Blocks of one lane that may wait for their acknowledgement at once; more would only make blocks smaller."""
 LARGE_ROWS = 1_000
-"""Rows from which on a block may leave beside another one. Smaller ones would be half as large for it, and a block costs all who handle it
-milliseconds however small it is."""
+"""Rows from which on a block may leave beside another one. Smaller ones wait for it and for those whom it answers: they would be half as large
+otherwise, and a block costs all who handle it milliseconds however small it is."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,7 @@ class GroupCommit(Generic[P]):
         self._crowd = 0
         self._soonest = 0.0
         self._next_departure = 0.0
+        self._back_by = 0.0
         self._alarm: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -108,11 +109,17 @@ class GroupCommit(Generic[P]):
         """Whether as many parts wait as there were lately together with those under way, so that nobody is left to come."""
         return len(self._waiting) >= self._crowd
 
+    def _gains_by_waiting(self) -> bool:
+        """Whether the next block would cost less per row for being larger; that of a part with an id of its own stays what it is."""
+        return self._rows_waiting < LARGE_ROWS and self._waiting[0].batch_id is None
+
     def _may_fly(self) -> bool:
-        if self._flights == 0:
-            return True
-        # A part with an id of its own has its block to itself, which does not grow by waiting.
-        return self._flights < MAX_FLIGHTS and (self._rows_waiting >= LARGE_ROWS or self._waiting[0].batch_id is not None)
+        return self._flights == 0 or (self._flights < MAX_FLIGHTS and not self._gains_by_waiting())
+
+    def _due(self) -> float:
+        if self._all_are_there():
+            return self._soonest
+        return max(self._next_departure, self._back_by) if self._gains_by_waiting() else self._next_departure
 
     def _depart(self) -> None:
         loop = asyncio.get_running_loop()
@@ -121,7 +128,7 @@ class GroupCommit(Generic[P]):
             self._alarm = None
         while self._waiting and self._may_fly():
             now = loop.time()
-            due = self._soonest if self._all_are_there() else self._next_departure
+            due = self._due()
             if now < due:
                 self._alarm = loop.call_at(due, self._depart)
                 return
@@ -154,6 +161,7 @@ class GroupCommit(Generic[P]):
         return group
 
     async def _fly(self, group: list[_Waiting[P]]) -> None:
+        started = self._clock.monotonic()
         try:
             batch_id = group[0].batch_id or str(uuid7(self._clock.now_us()))
             position = await self._publisher.publish(self._assemble([waiting.part for waiting in group], batch_id))
@@ -168,4 +176,7 @@ class GroupCommit(Generic[P]):
         finally:
             self._flights -= 1
             self._flying -= len(group)
+            # Those who have their answer now get as long to come again as it took: where a block is slow to be acknowledged, they are slow too.
+            took = min(self._clock.monotonic() - started, self._pace.longest_s)
+            self._back_by = asyncio.get_running_loop().time() + took
             self._depart()

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from infra.runtime.clock import SystemClock
+from infra.runtime.clock import Clock, SystemClock
 from infra.runtime.errors import Unavailable
 from infra.runtime.settings import IngestSettings
 from ingest.group_commit import LARGE_ROWS, MAX_FLIGHTS, GroupCommit, Pace
 from schemas.blocks import Block
 from schemas.topics import EVENTS
+from tests.clock import HandClock
 from tests.support import eventually
 
 UNPACED = Pace(0, 0, 0)
@@ -33,7 +34,7 @@ class Piece:
 class Waits:
     """A pace of so many seconds after each block in turn, whatever its rows."""
 
-    s_per_block = 0.0
+    s_per_block, longest_s = 0.0, 0.0
 
     def __init__(self, *seconds: float) -> None:
         self._seconds = iter(seconds)
@@ -78,10 +79,10 @@ def assemble(parts: Sequence[Piece], batch_id: str) -> Block:
     return Block(EVENTS, batch_id, "events/1", sum(part.rows for part in parts), body, 0, 0, 0)
 
 
-def lane(broker: Broker, pace: Pace | Waits = UNPACED, **limits: Any) -> GroupCommit[Piece]:
+def lane(broker: Broker, pace: Pace | Waits = UNPACED, clock: Clock | None = None, **limits: Any) -> GroupCommit[Piece]:
     publisher: Any = broker
     paced: Any = pace
-    return GroupCommit(assemble, publisher, IngestSettings(**limits), SystemClock(), paced)
+    return GroupCommit(assemble, publisher, IngestSettings(**limits), clock or SystemClock(), paced)
 
 
 async def submit(commit: GroupCommit[Piece], *parts: Piece | tuple[Piece, str]) -> list["asyncio.Task[str]"]:
@@ -131,7 +132,7 @@ async def test_a_part_with_a_batch_id_travels_alone_and_in_order() -> None:
 @pytest.mark.parametrize(("limits", "expected"), [({"block_max_rows": 5}, ["b,c", "d", "e", "f"]), ({"block_max_bytes": 1_000}, ["b,c", "d", "e", "f"])])
 async def test_blocks_keep_to_their_limits_and_a_large_part_goes_alone(limits: dict[str, int], expected: list[str]) -> None:
     broker = Broker()
-    commit = lane(broker, UNPACED, **limits)
+    commit = lane(broker, UNPACED, None, **limits)
     pieces = [Piece(name, rows, rows * 200) for name, rows in (("a", 1), ("b", 1), ("c", 2), ("d", 3), ("e", 9), ("f", 1))]
     tasks = await submit(commit, *pieces)
     for index in range(5):
@@ -218,6 +219,23 @@ async def test_when_all_who_send_are_back_nobody_is_waited_for() -> None:
     assert len(broker.names) == 2
     await submit(commit, Piece("a3"))
     assert broker.names[2] == "b2,c2,a3"
+
+
+async def test_those_who_were_just_answered_get_the_time_that_their_block_took() -> None:
+    broker, clock = Broker(), HandClock()
+    commit = lane(broker, Pace(0, 0, longest_s=NEVER), clock)
+    await submit(commit, Piece("a"), Piece("b"), Piece("c"))
+    clock.forward(NEVER)
+    await broker.acknowledge(0)
+    assert broker.names == ["a"]
+    await submit(commit, Piece("large", LARGE_ROWS))
+    assert broker.names == ["a", "b,c,large"], "what is large enough waits for nobody"
+    await submit(commit, Piece("d"))
+    clock.forward(NEVER)
+    await broker.acknowledge(1)
+    assert len(broker.names) == 2
+    await submit(commit, Piece("b2"), Piece("c2"), Piece("e"))
+    assert broker.names[2:] == ["d,b2,c2,e"]
 
 
 async def test_who_went_away_is_soon_waited_for_no_longer() -> None:
