@@ -103,7 +103,8 @@ class GroupCommit(Generic[P]):
         """Wait until every part that was submitted has its answer."""
         while self._tasks or self._waiting:
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            await asyncio.sleep(max(0.0, self._next_departure - asyncio.get_running_loop().time()))
+            if self._waiting:
+                await asyncio.sleep(max(0.0, self._due() - asyncio.get_running_loop().time()))
 
     def _all_are_there(self) -> bool:
         """Whether as many parts wait as there were lately together with those under way, so that nobody is left to come."""
