@@ -45,9 +45,14 @@ class SpanFilter:
     """All of them, each in the name or in the text of an attribute, in any case of ASCII letters."""
 
     @property
+    def of_ids(self) -> bool:
+        """Whether it names what it asks for."""
+        return self.trace_ids is not None or self.span_ids is not None
+
+    @property
     def seeks(self) -> bool:
-        """Whether it may leave most spans of its time out, and asks for none by id."""
-        return self.trace_ids is None and self.span_ids is None and self != SpanFilter(start_ns=self.start_ns, end_ns=self.end_ns)
+        """Whether it may leave most spans of its time out."""
+        return self != SpanFilter(start_ns=self.start_ns, end_ns=self.end_ns)
 
     def applied(self, visible: Conditions, *, roughly: bool = False) -> Conditions:
         """The conditions of what is visible and of this filter. `roughly` lets a few more spans through and reads much less of each."""

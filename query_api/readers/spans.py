@@ -1,11 +1,10 @@
 """Reads of stored spans, newest first, and of every copy of a span the one that counts.
 
 Copies of a span that began at the same time replace each other in the table. Copies whose start differs do not, so nothing is taken from a
-row before it is known to be the newest of its trace id and span id: the keys of a page are read first, in the order of the table, then all
-copies behind these keys, and of them the one that ended last, of equal ends the one received last.
+row before it is known to be the one that counts: a page is read in the order of the table, and what is read is compared with the newest of
+all copies of these spans, wherever they are. It counts the copy that ended last, of equal ends the one received last.
 """
 
-import asyncio
 from base64 import b64decode
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,32 +16,35 @@ from query_api.readers.conditions import Conditions
 from query_api.readers.newest_spans import NewestSpans
 from query_api.readers.rows import Rows, integer
 from query_api.readers.span_list_filter import SpanFilter
-from query_api.readers.span_times import before, since
+from query_api.readers.span_times import since
 
-# The bound on the minute repeats the one on the start in terms of the sorting key, so that older pages read less.
+# The bounds on minute and start repeat the last one in terms of the sorting key, so that older pages read less.
 _AFTER: Final = """toStartOfMinute(start_time) <= toStartOfMinute(fromUnixTimestamp64Nano({after_ns:Int64}, 'UTC'))
+  AND start_time <= fromUnixTimestamp64Nano({after_ns:Int64}, 'UTC')
   AND (start_time, trace_id, span_id) < (fromUnixTimestamp64Nano({after_ns:Int64}, 'UTC'), {after_trace:String}, {after_span:String})"""
 
-_KEYS: Final = """
-SELECT toUnixTimestamp64Nano(start_time) AS start_ns, trace_id, span_id FROM spans WHERE {where}
-ORDER BY toStartOfMinute(start_time) DESC, start_time DESC, trace_id DESC, span_id DESC
-LIMIT {{keys:UInt32}}
-"""
-_COPIES: Final = """
+_SELECT: Final = """
 SELECT trace_id, span_id, parent_id, name, kind, span_kind, status_code, status_message, project, session_id, trace_state, flags, scope_name,
-       toUnixTimestamp64Nano(start_time) AS start_ns, toUnixTimestamp64Nano(end_time) AS end_ns,
+       toUnixTimestamp64Nano(start_time) AS start_ns, toUnixTimestamp64Nano(end_time) AS end_ns, toUnixTimestamp64Micro(received) AS received_us,
        mapApply((name, value) -> (name, base64Encode(value)), attributes) AS encoded_attributes,
-       arrayMap(event -> base64Encode(event), events) AS encoded_events, {where} AS fits
-FROM spans
-WHERE tenant = {{tenant:String}} AND {of_keys}
-ORDER BY end_time DESC, received DESC
+       arrayMap(event -> base64Encode(event), events) AS encoded_events, {fits} AS fits
+FROM spans"""
+# Nothing but the table's own order: only then the engine stops once it has a page, and looks at what is large only of the rows in it.
+_PAGE: Final = f"""{_SELECT} WHERE {{where}}
+ORDER BY toStartOfMinute(start_time) DESC, start_time DESC, trace_id DESC, span_id DESC
+LIMIT {{{{rows:UInt32}}}}
+"""
+_COPIES: Final = f"""{_SELECT} WHERE tenant = {{{{tenant:String}}}} AND {{of_ids}}
+ORDER BY end_time DESC, received DESC, start_time DESC
 LIMIT 1 BY trace_id, span_id
 """
-_START: Final = "fromUnixTimestamp64Nano(arrayJoin({starts:Array(Int64)}), 'UTC')"
-_IDS: Final = "concat(trace_id, span_id) IN {ids:Array(String)}"
-_AT_STARTS: Final = f"toStartOfMinute(start_time) IN (SELECT toStartOfMinute({_START})) AND start_time IN (SELECT {_START}) AND {_IDS}"
-_OF_KEYS: Final = f"trace_id IN {{traces:Array(String)}} AND {_IDS}"
-_ELSEWHERE: Final = f"SELECT DISTINCT trace_id, span_id FROM spans WHERE tenant = {{tenant:String}} AND {_OF_KEYS} AND start_time NOT IN (SELECT {_START})"
+_OF_SPANS: Final = "trace_id IN {traces:Array(String)} AND concat(trace_id, span_id) IN {ids:Array(String)}"
+_COUNTS: Final = f"""
+SELECT trace_id, span_id, max((end_time, received, start_time)) AS copy,
+       toUnixTimestamp64Nano(copy.1) AS end_ns, toUnixTimestamp64Micro(copy.2) AS received_us, toUnixTimestamp64Nano(copy.3) AS start_ns
+FROM spans WHERE tenant = {{tenant:String}} AND {_OF_SPANS}
+GROUP BY trace_id, span_id
+"""
 _OF_TRACES: Final = "trace_id IN {traces:Array(String)}"
 _OF_TRACE: Final = """
 SELECT * FROM ({copies}) WHERE fits AND (start_ns, trace_id, span_id) < ({{after_ns:Int64}}, {{after_trace:String}}, {{after_span:String}})
@@ -54,7 +56,7 @@ WHERE {where} AND span_id IN {{span_ids:Array(String)}} GROUP BY trace_id, span_
 """
 _LATEST_NS: Final = 2**63 - 1
 _WORTHWHILE: Final = 0.25
-"""Where fewer of the likely keys fit, the rest is asked for exactly."""
+"""Where fewer of the likely spans fit, the rest is asked for exactly."""
 
 
 class Key(NamedTuple):
@@ -116,28 +118,32 @@ class SpanReader:
         """Up to `limit` spans from behind a place on, newest start first; equal starts by falling trace id and span id. `newest` says where to
         look first."""
         within = wanted.applied(visible)
-        likely = wanted.applied(visible, roughly=True)
-        edge_ns = newest.since_ns(visible) if newest is not None and wanted.seeks else None
         if wanted.trace_ids is not None and len(wanted.trace_ids) == 1:
             return await self._of_trace(within, wanted.trace_ids[0], limit, after)
+        likely = wanted.applied(visible, roughly=True)
+        edge_ns = None if newest is None or wanted.of_ids else newest.since_ns(visible, rare=wanted.seeks)
+        near = edge_ns is not None and (after is None or after.start_ns >= edge_ns) and (wanted.end_ns is None or wanted.end_ns > edge_ns)
         found: list[StoredSpan] = []
         while len(found) < limit:
             asked = (limit - len(found)) * 9 // 8 + 16
-            keys = await (self._keys(likely, asked, after) if edge_ns is None else self._sought(likely, asked, after, edge_ns))
-            copies = {span.key: span for span in await self._copies(within, keys)}
-            fitting = [copies[key] for key in dict.fromkeys(keys) if key in copies]
+            rows = await self._rows_after(likely.and_also(since("edge_ns"), edge_ns=edge_ns) if near else likely, within, asked, after)
+            fitting = await self._counting(within, rows)
             found += fitting
-            if len(keys) < asked:
+            if len(rows) == asked:
+                after = _key(rows[-1])
+            elif near:
+                # Whatever began at the edge is behind this place.
+                near, after = False, Key(edge_ns or 0, "", "")
+            else:
                 break
-            after = keys[-1]
-            if len(fitting) < len(keys) * _WORTHWHILE:
+            if len(fitting) < len(rows) * _WORTHWHILE:
                 likely = within
         return found[:limit]
 
     async def of_traces(self, visible: Conditions, trace_ids: Sequence[str]) -> list[StoredSpan]:
         """Every span of these traces, oldest start first."""
         params = {**visible.params, "traces": list(trace_ids)}
-        rows = await self._rows.query(_COPIES.format(where=visible.where, of_keys=_OF_TRACES), params)
+        rows = await self._rows.query(_COPIES.format(fits=visible.where, of_ids=_OF_TRACES), params, in_order=False)
         return sorted((_span(row) for row in rows if integer(row["fits"])), key=lambda span: span.key)
 
     async def places(self, visible: Conditions, span_ids: Sequence[str]) -> list[Place]:
@@ -147,41 +153,46 @@ class SpanReader:
 
     async def _of_trace(self, within: Conditions, trace_id: str, limit: int, after: Key | None) -> list[StoredSpan]:
         """The same of one trace, whose spans are few enough to be read at once."""
-        sql = _OF_TRACE.format(copies=_COPIES.format(where=within.where, of_keys=_OF_TRACES))
+        sql = _OF_TRACE.format(copies=_COPIES.format(fits=within.where, of_ids=_OF_TRACES))
         place = after or Key(_LATEST_NS, "", "")
         behind = {"after_ns": place.start_ns, "after_trace": place.trace_id, "after_span": place.span_id}
-        rows = await self._rows.query(sql, {**within.params, **behind, "traces": [trace_id], "limit": limit})
+        rows = await self._rows.query(sql, {**within.params, **behind, "traces": [trace_id], "limit": limit}, in_order=False)
         return [_span(row) for row in rows]
 
-    async def _sought(self, within: Conditions, limit: int, after: Key | None, edge_ns: int) -> list[Key]:
-        """The same keys, first from the edge on and then from before it: few spans may have one."""
-        behind_edge = after is not None and after.start_ns < edge_ns
-        near = [] if behind_edge else await self._keys(within.and_also(since("edge_ns"), edge_ns=edge_ns), limit, after)
-        left = limit - len(near)
-        return [*near, *await self._keys(within.and_also(before("edge_ns"), edge_ns=edge_ns), left, after)] if left else near
-
-    async def _keys(self, within: Conditions, limit: int, after: Key | None) -> list[Key]:
+    async def _rows_after(self, likely: Conditions, within: Conditions, limit: int, after: Key | None) -> Sequence[Mapping[str, Any]]:
         if after is not None:
-            within = within.and_also(_AFTER, after_ns=after.start_ns, after_trace=after.trace_id, after_span=after.span_id)
-        rows = await self._rows.query(_KEYS.format(where=within.where), {**within.params, "keys": limit})
-        return [Key(integer(row["start_ns"]), row["trace_id"], row["span_id"]) for row in rows]
+            likely = likely.and_also(_AFTER, after_ns=after.start_ns, after_trace=after.trace_id, after_span=after.span_id)
+        return await self._rows.query(_PAGE.format(where=likely.where, fits=within.where), {**within.params, **likely.params, "rows": limit})
 
-    async def _copies(self, within: Conditions, keys: Sequence[Key]) -> list[StoredSpan]:
-        """The spans behind these keys that fit, as their newest copies say. Copies that began when the key says are found by the order of the
-        table; that there is no other is seen from the ids alone."""
-        if not keys:
+    async def _counting(self, within: Conditions, rows: Sequence[Mapping[str, Any]]) -> list[StoredSpan]:
+        """The spans of these rows that fit, at the places where the copies that count have them."""
+        if not rows:
             return []
-        starts = list({key.start_ns for key in keys})
-        params = {**within.params, **_named([(key.trace_id, key.span_id) for key in keys])}
-        rows, others = await asyncio.gather(
-            self._rows.query(_COPIES.format(where=within.where, of_keys=_AT_STARTS), {**params, "starts": starts}),
-            self._rows.query(_ELSEWHERE, {**params, "starts": starts}),
-        )
+        counts = await self._rows.query(_COUNTS, {**within.params, **_named({_id(row) for row in rows})}, in_order=False)
+        places = {_id(copy): _key(copy) for copy in counts}
+        best = {_key(row): row for row in sorted(rows, key=_copy)}
+        found = {key: row for key, row in best.items() if places.get(_id(row)) == key}
+        # Of some rows the copy that counts is at their place, but did not seem to fit, or came a moment ago.
+        latest = {_id(copy): _copy(copy) for copy in counts}
+        others = {_id(row) for row in found.values() if _copy(row) != latest[_id(row)]}
         if others:
-            elsewhere = {(row["trace_id"], row["span_id"]) for row in others}
-            rows = [row for row in rows if (row["trace_id"], row["span_id"]) not in elsewhere]
-            rows += await self._rows.query(_COPIES.format(where=within.where, of_keys=_OF_KEYS), {**within.params, **_named(elsewhere)})
-        return [_span(row) for row in rows if integer(row["fits"])]
+            sql = _COPIES.format(fits=within.where, of_ids=_OF_SPANS)
+            again = {_key(row): row for row in await self._rows.query(sql, {**within.params, **_named(others)}, in_order=False)}
+            found = {key: row if _id(row) not in others else again[key] for key, row in found.items() if _id(row) not in others or key in again}
+        return [_span(found[key]) for key in dict.fromkeys(map(_key, rows)) if key in found and integer(found[key]["fits"])]
+
+
+def _id(row: Mapping[str, Any]) -> tuple[str, str]:
+    return row["trace_id"], row["span_id"]
+
+
+def _key(row: Mapping[str, Any]) -> Key:
+    return Key(integer(row["start_ns"]), row["trace_id"], row["span_id"])
+
+
+def _copy(row: Mapping[str, Any]) -> tuple[int, int, int]:
+    """What decides which copy of a span counts."""
+    return integer(row["end_ns"]), integer(row["received_us"]), integer(row["start_ns"])
 
 
 def _named(spans: Collection[tuple[str, str]]) -> dict[str, list[str]]:

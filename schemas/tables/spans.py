@@ -122,8 +122,10 @@ SPANS = Table(
     partition_by="toDate(received)",
     ttl="toDate(received) + INTERVAL {days} DAY",
     indices=(
+        "trace_areas trace_id TYPE bloom_filter(0.0001) GRANULARITY 64",
         "trace_ids trace_id TYPE bloom_filter(0.0001) GRANULARITY 1",
         "span_ids span_id TYPE bloom_filter(0.01) GRANULARITY 1",
+        "session_areas session_id TYPE bloom_filter(0.0001) GRANULARITY 64",
         "sessions session_id TYPE bloom_filter(0.001) GRANULARITY 1",
         "attribute_pairs pairs TYPE bloom_filter(0.01) GRANULARITY 1",
     ),

@@ -24,7 +24,7 @@ class Since(NewestSpans):
     def __init__(self, edge_ns: int) -> None:
         self.edge_ns = edge_ns
 
-    def since_ns(self, visible: Conditions) -> int | None:
+    def since_ns(self, visible: Conditions, *, rare: bool) -> int | None:
         return self.edge_ns
 
 
