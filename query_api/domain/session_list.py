@@ -54,8 +54,7 @@ class Sessions:
         while len(shown) < limit:
             wanted = limit - len(shown)
             places = await reader.page(tenant, project.name, moved=visible.traces_moved, descending=descending, limit=wanted, after=after)
-            since = min((place.began_ns for place in places), default=0)
-            traces = _by_session(await self._traces.of_sessions(visible, [place.session_id for place in places], since))
+            traces = _by_session(await self._traces.of_sessions(visible, [place.session_id for place in places]))
             shown += [(place, _session_json(place.session_id, project, traces[place.session_id])) for place in places if traces[place.session_id]]
             if len(places) < wanted:
                 break

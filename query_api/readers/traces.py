@@ -138,16 +138,15 @@ class TraceReader:
         """These traces, the oldest first, without those that have no visible span."""
         return await self._summaries(visible.where, _OF_IDS, {**visible.params, "traces": list(trace_ids)}) if trace_ids else []
 
-    async def of_sessions(self, visible: Conditions, sessions: Sequence[str], since_ns: int = 0) -> list[Trace]:
-        """The traces with a span in one of the sessions, the oldest first; no such span may have begun before `since_ns`."""
+    async def of_sessions(self, visible: Conditions, sessions: Sequence[str]) -> list[Trace]:
+        """The traces with a span in one of the sessions, the oldest first."""
         within = visible.and_also(_OF_SESSIONS, sessions=list(sessions))
-        if since_ns:
-            within = within.and_also(_BETWEEN, low_ns=since_ns, high_ns=_LATEST)
         return await self._summaries(visible.where, _TRACES_OF.format(where=within.where), within.params) if sessions else []
 
     async def spans(self, visible: Conditions, trace_ids: Sequence[str]) -> list[TraceSpan]:
         """The spans of these traces, the oldest first."""
-        rows = await self._rows.query(_SPANS.format(where=visible.where, candidates=_OF_IDS), {**visible.params, "traces": list(trace_ids)})
+        sql = _SPANS.format(where=visible.where, candidates=_OF_IDS)
+        rows = await self._rows.query(sql, {**visible.params, "traces": list(trace_ids)}, in_order=False)
         return [
             TraceSpan(
                 row["trace_id"],
@@ -192,7 +191,7 @@ class TraceReader:
         return [TracePlace(sort, integer(row[column]), row["trace_id"]) for row in rows]
 
     async def _summaries(self, where: str, candidates: str, params: Mapping[str, Any]) -> list[Trace]:
-        rows = await self._rows.query(_SUMMARY.format(where=where, candidates=candidates), params)
+        rows = await self._rows.query(_SUMMARY.format(where=where, candidates=candidates), params, in_order=False)
         return [
             Trace(
                 row["trace_id"],
