@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, repeat
+from itertools import chain, groupby, repeat
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,6 +23,8 @@ SMALL_ROWS = 1_000
 
 EARLY_ROWS = 100
 """Rows from which on a request becomes columns by itself."""
+_FEW_EACH = 5
+"""Rows a part, on average, up to which a row at a time costs less than a column at a time."""
 _MAX_ROWS_NAMED = 4 * MAX_UNITS
 """Rows up to which a block's units are looked for: counting those of a large block costs more than recomputing all of them."""
 _MINUTE_US = 60_000_000
@@ -98,42 +101,57 @@ def _named(units: list[str] | None) -> tuple[str, ...] | None:
     return tuple(units) if units is not None and len(units) <= MAX_UNITS else None
 
 
-def columns_of(rows: EventRows, settings: IngestSettings) -> dict[str, pa.Array]:
-    """The columns of one request's rows, in the order of the block's structure: by Arrow and numpy, which pay from a hundred rows on."""
-    events, count, came = rows.events, rows.rows, rows.received
-    times, received = np.asarray(rows.times), np.full(count, came.at_us, np.int64)
+def _per_part(values: Sequence[str], counts: Sequence[int]) -> pa.Array:
+    """A value that all rows of a part share, as a column."""
+    if len(set(values)) == 1:
+        return pa.repeat(values[0], sum(counts))
+    return pa.array(list(chain.from_iterable(map(repeat, values, counts))), _TEXT)
+
+
+def columns_of(parts: Sequence[EventRows], settings: IngestSettings) -> dict[str, pa.Array]:
+    """The columns of the parts' rows, in the order of the block's structure."""
+    if sum(part.rows for part in parts) < _FEW_EACH * len(parts):
+        return _columns_of_few(parts, settings)
+    events, counts, came = [e for part in parts for e in part.events], [part.rows for part in parts], [part.received for part in parts]
+    count, is_keyed = len(events), any(part.keyed for part in parts)
+    times: npt.NDArray[np.int64] = np.concatenate([np.asarray(part.times, np.int64) for part in parts])
+    received: npt.NDArray[np.int64] = np.repeat(np.asarray([each.at_us for each in came], np.int64), counts)
+    extras = [text for part in parts for text in part.extras or [""] * part.rows] if any(part.extras for part in parts) else None
     return {
-        "tenant": pa.repeat(came.tenant, count),
+        "tenant": _per_part([each.tenant for each in came], counts),
         "experiment": pa.array([e.experiment_id or "" for e in events], _TEXT),
         "unit": pa.array([e.user_id for e in events], _TEXT),
         "event_type": pa.array([e.event_type for e in events], _TEXT),
         "variant": pa.array([e.variant or "" for e in events], _TEXT),
-        "event_id": pa.array(rows.ids, _TEXT),
-        "keyed": pa.array(np.fromiter((e.id is not None for e in events), np.uint8, count) if rows.keyed else np.zeros(count, np.uint8)),
+        "event_id": pa.array([name for part in parts for name in part.ids], _TEXT),
+        "keyed": pa.array(np.fromiter((e.id is not None for e in events), np.uint8, count) if is_keyed else np.zeros(count, np.uint8)),
         "time": json_rows.micros_column(times),
         "received": json_rows.micros_column(received),
-        "sdk": pa.repeat(came.sdk, count),
-        "source": pa.repeat(came.source, count),
+        "sdk": _per_part([each.sdk for each in came], counts),
+        "source": _per_part([each.source for each in came], counts),
         "quarantined": pa.array(json_rows.quarantined(times, received, settings)),
-        "metadata": json_objects.column([rows.metadata]),
-        "extra": pa.array(rows.extras, _TEXT) if rows.extras else pa.repeat("", count),
+        "metadata": json_objects.column([part.metadata for part in parts]),
+        "extra": pa.array(extras, _TEXT) if extras else pa.repeat("", count),
     }
 
 
-def columns_of_few(parts: Sequence[EventRows], settings: IngestSettings) -> dict[str, pa.Array]:
-    """The same columns for requests of few rows each, taken together: one pass in Python and one kind of call, because it is the different
-    calls of Arrow and numpy that cost here, and not the rows."""
-    past, future = settings.max_past_s * 1_000_000, settings.max_future_s * 1_000_000
-    rows = [
-        (
-            came.tenant, e.experiment_id or "", e.user_id, e.event_type, e.variant or "", name, 0 if e.id is None else 1, time, came.at_us, came.sdk,
-            came.source, 0 if came.at_us - past <= time <= came.at_us + future else 1, metadata, extra,
-        )
-        for part in parts
-        for came, times in ((part.received, part.times if isinstance(part.times, list) else part.times.tolist()),)
-        for e, name, time, metadata, extra in zip(part.events, part.ids, times, part.metadata.each(), part.extras or repeat(""), strict=False)
-    ]  # fmt: skip
+def _columns_of_few(parts: Sequence[EventRows], settings: IngestSettings) -> dict[str, pa.Array]:
+    """The same for parts of few rows each: one pass in Python and one kind of call, because it is the different calls of Arrow and numpy that
+    cost here, and not the rows."""
+    rows = chain.from_iterable(_rows_of(part, settings) for part in parts)
     return {name: pa.array(values, type) for (name, type), values in zip(_TYPES.items(), zip(*rows, strict=True), strict=True)}
+
+
+def _rows_of(part: EventRows, settings: IngestSettings) -> Iterator[tuple[object, ...]]:
+    """The rows of a part, each with its values in the order of the block's structure."""
+    came, extras = part.received, part.extras or [""] * part.rows
+    earliest, latest = came.at_us - settings.max_past_s * 1_000_000, came.at_us + settings.max_future_s * 1_000_000
+    times = part.times if isinstance(part.times, list) else part.times.tolist()
+    for e, name, time, metadata, extra in zip(part.events, part.ids, times, part.metadata.each(), extras, strict=True):
+        yield (
+            came.tenant, e.experiment_id or "", e.user_id, e.event_type, e.variant or "", name, 0 if e.id is None else 1, time, came.at_us, came.sdk,
+            came.source, 0 if earliest <= time <= latest else 1, metadata, extra,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -148,29 +166,22 @@ class EventColumns:
     high_us: int
 
     @classmethod
-    def of(cls, rows: EventRows, settings: IngestSettings) -> "EventColumns":
-        return cls._with_times(columns_of(rows, settings), rows.size)
-
-    @classmethod
-    def of_few(cls, parts: Sequence[EventRows], settings: IngestSettings) -> "EventColumns":
-        return cls._with_times(columns_of_few(parts, settings), sum(part.size for part in parts))
-
-    @classmethod
-    def _with_times(cls, columns: dict[str, pa.Array], size: int) -> "EventColumns":
+    def of(cls, parts: Sequence[EventRows], settings: IngestSettings) -> "EventColumns":
+        columns = columns_of(parts, settings)
         times = columns["time"].view(pa.int64()).to_numpy()
-        return cls(columns, len(times), size, int(times.min()), int(times.max()))
+        return cls(columns, len(times), sum(part.size for part in parts), int(times.min()), int(times.max()))
 
 
 def part_of(rows: EventRows, settings: IngestSettings) -> EventRows | EventColumns:
     """What a request adds to a block: columns when it has many rows. Columns of a few rows cost more than the rows, so those wait for others."""
-    return rows if rows.rows < EARLY_ROWS else EventColumns.of(rows, settings)
+    return rows if rows.rows < EARLY_ROWS else EventColumns.of([rows], settings)
 
 
 def _together(parts: Sequence[EventRows | EventColumns], settings: IngestSettings) -> Iterator[EventColumns]:
     """The parts as columns, in order; neighbours that are still rows become columns together."""
     for are_rows, run in groupby(parts, lambda part: isinstance(part, EventRows)):
         if are_rows:
-            yield EventColumns.of_few(cast(list[EventRows], list(run)), settings)
+            yield EventColumns.of(cast(list[EventRows], list(run)), settings)
         else:
             yield from cast(Iterator[EventColumns], run)
 

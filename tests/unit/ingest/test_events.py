@@ -49,15 +49,19 @@ def test_a_request_of_many_rows_has_the_same_columns_as_its_events_sent_one_by_o
         event(), event(id="mine", variant="a", experiment_id="e"), event(timestamp="1950-01-01T00:00:00Z", metadata={"value": 1.5, "é": [1]}),
         event(user_id="ü", timestamp="2026-09-01T00:00:00.25+02:00", color="red"), event(metadata=None),
     ]  # fmt: skip
-    many = event_blocks.EventColumns.of(batch(*items), SETTINGS)
+    together = batch(*items)
+    many = event_blocks.EventColumns.of([together], SETTINGS)
     alone = [
         msgspec.structs.replace(events.decode_single(json.dumps(item).encode(), RECEIVED, SETTINGS), ids=[name])
-        for item, name in zip(items, batch(*items).ids, strict=True)
+        for item, name in zip(items, together.ids, strict=True)
     ]
-    few = event_blocks.EventColumns.of_few(alone, SETTINGS)
+    few = event_blocks.EventColumns.of(alone, SETTINGS)
     assert few == many and [column.type for column in few.columns.values()] == [column.type for column in many.columns.values()]
     assert list(few.columns) == list(many.columns)
-    assert stored(*alone) == stored(batch(*items))
+    assert stored(*alone) == stored(together)
+    twice = event_blocks.EventColumns.of([together, together], SETTINGS)
+    assert twice.rows == 2 * many.rows
+    assert all(twice.columns[name].to_pylist() == 2 * column.to_pylist() for name, column in many.columns.items())
 
 
 def test_what_is_left_out_has_its_default() -> None:
