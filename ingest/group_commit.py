@@ -1,6 +1,7 @@
 """Group commit: the next block fills while the last one is being acknowledged."""
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -31,6 +32,8 @@ class Pace:
     s_per_block: float = 0.008
     s_per_row: float = 1e-4
     longest_s: float = 0.1
+    return_s: float = 0.02
+    """Those who were just answered are waited for as long as their block took, and this long at most."""
 
     def after(self, rows: int) -> float:
         """Seconds."""
@@ -63,7 +66,7 @@ class GroupCommit(Generic[P]):
 
     A part that finds the lane idle leaves at once, so the latency of an idle system is one broker round trip, and under
     load a block holds whatever arrived while the blocks before it were under way. Clients that wait for each answer before they
-    send again are soon all in one block, which leaves when the last of them is back.
+    send again are soon all in one block, which leaves when the last of them is back; the others wait for them a moment at most.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class GroupCommit(Generic[P]):
         self._next_departure = 0.0
         self._back_by = 0.0
         self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def submit(self, part: P, batch_id: str | None = None) -> str:
@@ -95,7 +99,7 @@ class GroupCommit(Generic[P]):
         self._waiting.append(_Waiting(part, batch_id, done))
         self._rows_waiting += part.rows
         self._crowd = max(self._crowd, len(self._waiting) + self._flying)
-        if self._alarm is None or self._all_are_there():
+        if self._alarm is None or self._due() < self._alarm_at:
             self._depart()
         return await done
 
@@ -131,15 +135,15 @@ class GroupCommit(Generic[P]):
             now = loop.time()
             due = self._due()
             if now < due:
-                self._alarm = loop.call_at(due, self._depart)
+                self._alarm, self._alarm_at = loop.call_at(due, self._depart), due
                 return
-            # One fewer with each block, so that clients that went away are not waited for much longer.
-            self._crowd = max(self._crowd - 1, len(self._waiting) + self._flying)
+            # Fewer with each block, so that clients that went away are not waited for much longer.
+            self._crowd = max(self._crowd - 1 - self._crowd // 8, len(self._waiting) + self._flying)
             group = self._take()
             rows = sum(waiting.part.rows for waiting in group)
             self._rows_waiting -= rows
-            self._soonest = now + self._pace.s_per_block
-            self._next_departure = now + self._pace.after(rows)
+            self._soonest = _after(self._pace.s_per_block)
+            self._next_departure = _after(self._pace.after(rows))
             self._flights += 1
             self._flying += len(group)
             task = loop.create_task(self._fly(group))
@@ -178,6 +182,12 @@ class GroupCommit(Generic[P]):
             self._flights -= 1
             self._flying -= len(group)
             # Those who have their answer now get as long to come again as it took: where a block is slow to be acknowledged, they are slow too.
-            took = min(self._clock.monotonic() - started, self._pace.longest_s)
-            self._back_by = asyncio.get_running_loop().time() + took
+            took = min(self._clock.monotonic() - started, self._pace.return_s)
+            self._back_by = _after(took)
             self._depart()
+
+
+def _after(seconds: float) -> float:
+    """So long from now, on the event loop's clock; in whole milliseconds, since an alarm between two of them rings early, again and again until it is due."""
+    now = asyncio.get_running_loop().time()
+    return math.ceil((now + seconds) * 1_000) / 1_000 if seconds else now

@@ -16,7 +16,7 @@ from ingest.span_feedback import with_feedback
 from schemas.blocks import Block, Touched
 from schemas.otlp_wire import Window, envelope_head
 
-PACE = Pace(s_per_block=0.05, s_per_row=1e-4, longest_s=0.15)
+PACE = Pace(s_per_block=0.05, s_per_row=1e-4, longest_s=0.15, return_s=0.1)
 """The engine spends some 25 ms on the plan of an INSERT that flattens a block, as much as on a thousand rows. A client that sends few items and waits for
 each answer is kept less than one of many that send thousands."""
 LARGE = 524_288

@@ -16,7 +16,7 @@ from schemas.topics import EVENTS
 from tests.clock import HandClock
 from tests.support import eventually
 
-UNPACED = Pace(0, 0, 0)
+UNPACED = Pace(0, 0, 0, 0)
 """What a block holds is decided by acknowledgements alone, not by the clock."""
 NEVER = 1e6
 """Seconds after the test."""
@@ -34,7 +34,7 @@ class Piece:
 class Waits:
     """A pace of so many seconds after each block in turn, whatever its rows."""
 
-    s_per_block, longest_s = 0.0, 0.0
+    s_per_block, return_s = 0.0, 0.0
 
     def __init__(self, *seconds: float) -> None:
         self._seconds = iter(seconds)
@@ -223,7 +223,7 @@ async def test_when_all_who_send_are_back_nobody_is_waited_for() -> None:
 
 async def test_those_who_were_just_answered_get_the_time_that_their_block_took() -> None:
     broker, clock = Broker(), HandClock()
-    commit = lane(broker, Pace(0, 0, longest_s=NEVER), clock)
+    commit = lane(broker, Pace(0, 0, 0, return_s=NEVER), clock)
     await submit(commit, Piece("a"), Piece("b"), Piece("c"))
     clock.forward(NEVER)
     await broker.acknowledge(0)
@@ -236,6 +236,22 @@ async def test_those_who_were_just_answered_get_the_time_that_their_block_took()
     assert len(broker.names) == 2
     await submit(commit, Piece("b2"), Piece("c2"), Piece("e"))
     assert broker.names[2:] == ["d,b2,c2,e"]
+
+
+async def test_what_is_large_enough_leaves_while_a_small_part_waits_for_others() -> None:
+    broker, clock = Broker(), HandClock()
+    commit = lane(broker, Pace(0, 0, 0, return_s=NEVER), clock)
+    await submit(commit, *(Piece(name) for name in "abcdef"))
+    clock.forward(NEVER)
+    await broker.acknowledge(0)
+    await submit(commit, Piece("large", LARGE_ROWS))
+    assert broker.names == ["a", "b,c,d,e,f,large"]
+    await submit(commit, Piece("small"))
+    clock.forward(NEVER)
+    await broker.acknowledge(1)
+    assert len(broker.names) == 2, "those of the block before may come again"
+    await submit(commit, Piece("larger", 5 * LARGE_ROWS))
+    assert broker.names[2:] == ["small,larger"]
 
 
 async def test_who_went_away_is_soon_waited_for_no_longer() -> None:
