@@ -18,7 +18,7 @@ _HIGH = np.iinfo(np.int32).max
 
 def by_unit(events: pa.Table) -> tuple[pa.Table, list[str]]:
     """Of `streams.readers.unit_changes.since`, a row for each unit with the columns of `streams.readers.unit_changes.sealed_and_since`; and the event
-    types these are of. Raises TwoUnits."""
+    types these are of. Raises CannotHold when two units share a hash, and when there are too many event types."""
     events = events.unify_dictionaries().combine_chunks()
     hashes, checks = _numpy(events, "hash"), _numpy(events, "check")
     order = np.argsort(hashes)
@@ -61,15 +61,21 @@ def by_unit(events: pa.Table) -> tuple[pa.Table, list[str]]:
 
 
 def _by_name(events: pa.Table, name: str, order: _Column) -> tuple[list[str], _Column]:
-    """The texts of a column in ascending order, the empty one first, and for each row the place of its own."""
+    """The texts of a column's rows in ascending order, with the empty one first, and for each row the place of its own.
+
+    The engine sends the dictionary of a whole part with them, where texts of other experiments and tenants stand too.
+    """
     column = events[name].combine_chunks()
     if not isinstance(column, pa.DictionaryArray):
         column = column.dictionary_encode()
-    given = column.dictionary.to_pylist()
+    codes = _codes(column)
+    used = np.flatnonzero(np.bincount(codes, minlength=len(column.dictionary)))
+    given = column.dictionary.take(pa.array(used)).to_pylist()
     texts = sorted({"", *given})
     places = {text: place for place, text in enumerate(texts)}
-    place = np.asarray([places[text] for text in given], np.int32)
-    return texts, place[_codes(column)[order]]
+    place = np.zeros(len(column.dictionary), np.int32)
+    place[used] = [places[text] for text in given]
+    return texts, place[codes[order]]
 
 
 def _codes(column: pa.DictionaryArray) -> _Column:

@@ -43,10 +43,12 @@ class Watermarks:
 
     async def _write_waiting(self) -> None:
         while self._waiting:
-            batch, self._waiting = self._waiting, []
+            waiting = self._waiting
+            batch = list(waiting)
             # Of each subject the newest says everything.
             rows = {(row["kind"], row["tenant"], row["subject"]): row for several, _ in batch for row in several}
             await until_done(functools.partial(self._write, list(rows.values())), self._settings, "watermarks not written yet", subjects=len(rows))
+            del waiting[: len(batch)]
             for _, release in batch:
                 release()
 

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from streams.held_units import CannotHold
+from streams.held_units import CannotHold, HeldUnits
 from streams.readers.experiments import MAX_TYPES
 from streams.unit_events import by_unit
 
@@ -93,3 +93,16 @@ def test_too_many_event_types_are_refused() -> None:
     assert len(by_unit(_events(rows[:-1]))[1]) == MAX_TYPES
     with pytest.raises(CannotHold):
         by_unit(_events(rows))
+
+
+def test_texts_of_others_in_the_same_dictionary_do_not_count() -> None:
+    """The dictionary is that of a part of the table, where other tenants may have thousands."""
+    texts = ["", "http", *(f"foreign {number}" for number in range(5_000))]
+    events = _events([_row(unit) for unit in range(10)], chunk=10)
+    column = events.column_names.index("source")
+    events = events.set_column(column, "source", pa.DictionaryArray.from_arrays(pa.array([1] * 10, pa.int32()), texts))
+    changes, types = by_unit(events)
+    assert set(changes["source"].combine_chunks().dictionary.to_pylist()) == {"", "http"}
+    units = HeldUnits()
+    units.add(changes, types)
+    assert len(units) == 10
