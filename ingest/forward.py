@@ -29,8 +29,8 @@ _QUERY = string.punctuation.replace("#", "")
 """A query string is encoded already; only what is not ASCII is not."""
 _MAX_FRAME = 16 * 1024 * 1024
 _MAX_HEADER = 64 * 1024
-_PATIENCE = aiohttp.ClientTimeout(total=None, sock_connect=2.0, sock_read=330.0)
-"""A read may wait 300 s for a position before the query service answers it."""
+_PATIENCE = aiohttp.ClientTimeout(total=None, connect=330.0, sock_connect=2.0, sock_read=330.0)
+"""A read may wait 300 s for a position before the query service answers it, and others as long for its connection."""
 
 
 class Forwarder:

@@ -82,14 +82,16 @@ async def _admin(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
         await admin.start()
         try:
             await admin.describe_cluster()
+            break
         except NodeNotReadyError:
             # A client that was told of no broker asks again only minutes later, so the next try is a new one's.
             await admin.close()
             if time.monotonic() > deadline:
                 raise
             await asyncio.sleep(_PAUSE_S)
-        else:
-            break
+        except BaseException:
+            await admin.close()
+            raise
     try:
         yield admin
     finally:

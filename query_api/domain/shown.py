@@ -9,7 +9,7 @@ from query_api.domain.result_figures import MetricFigures
 from schemas.definition_kinds import Experiment
 
 MAX_KEPT: Final = 200
-"""Experiments that are kept; the one read longest ago goes first."""
+"""Results that are kept, those with Bayesian figures apart; the ones read longest ago go first."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 
+import lz4.frame
 import pytest
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
@@ -32,7 +33,7 @@ async def test_success_is_200_and_empty(door: OtlpHttpDoor, published: Published
     answer = await door.handle(door_request("/v1/traces", "application/x-protobuf; charset=x"), "acme", body, None)
     assert (answer.status, answer.body, answer.content_type, answer.headers) == (200, b"", PROTOBUF, {"X-Millstream-Position": "spans:0:0"})
     block = published.blocks[0]
-    assert block.body.endswith(body) and block.rows == 2 and block.schema_id == "spans/1"
+    assert block.encoding == "lz4" and lz4.frame.decompress(block.body).endswith(body) and block.rows == 2 and block.schema_id == "spans/1"
     assert [(touched.tenant, touched.subject) for touched in block.touched] == [("acme", "shop")]
     assert Block.from_record("spans", block.headers(), block.body) == block
 
