@@ -169,16 +169,15 @@ class SpanReader:
         if not rows:
             return []
         counts = await self._rows.query(_COUNTS, {**within.params, **_named({_id(row) for row in rows})}, in_order=False)
-        places = {_id(copy): _key(copy) for copy in counts}
+        latest = {_id(copy): copy for copy in counts}
         best = {_key(row): row for row in sorted(rows, key=_copy)}
-        found = {key: row for key, row in best.items() if places.get(_id(row)) == key}
-        # Of some rows the copy that counts is at their place, but did not seem to fit, or came a moment ago.
-        latest = {_id(copy): _copy(copy) for copy in counts}
-        others = {_id(row) for row in found.values() if _copy(row) != latest[_id(row)]}
-        if others:
+        found = {key: row for key, row in best.items() if _id(row) in latest and _key(latest[_id(row)]) == key}
+        # The copy that counts is at their place, but did not seem to fit, stood behind the end of the page, or came a moment ago.
+        unseen = {_id(row) for row in found.values() if _copy(row) != _copy(latest[_id(row)])}
+        if unseen:
             sql = _COPIES.format(fits=within.where, of_ids=_OF_SPANS)
-            again = {_key(row): row for row in await self._rows.query(sql, {**within.params, **_named(others)}, in_order=False)}
-            found = {key: row if _id(row) not in others else again[key] for key, row in found.items() if _id(row) not in others or key in again}
+            again = await self._rows.query(sql, {**within.params, **_named(unseen)}, in_order=False)
+            found = {key: row for key, row in found.items() if _id(row) not in unseen} | {_key(row): row for row in again}
         return [_span(found[key]) for key in dict.fromkeys(map(_key, rows)) if key in found and integer(found[key]["fits"])]
 
 
