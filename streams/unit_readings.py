@@ -82,8 +82,6 @@ class UnitReadings:
         self._kept: OrderedDict[Subject, _Kept | _Held] = OrderedDict()
         self._unholdable: set[Subject] = set()
         """Experiments whose units cannot be held: too many, or with events that may come again."""
-        self._once: set[Subject] = set()
-        """Experiments whose events, as far as marks have come, are all without a client's id."""
         self._sealing: dict[Subject, asyncio.Task[None]] = {}
         self._event_types: dict[tuple[str, str], list[str]] = {}
         """Event types seen of an experiment: what a query expects to find."""
@@ -93,7 +91,6 @@ class UnitReadings:
         # A new one, so that a reading under way leaves nothing behind.
         self._kept = OrderedDict()
         self._unholdable.clear()
-        self._once.clear()
         self._totals.forget()
         self._spans.forget()
 
@@ -111,8 +108,6 @@ class UnitReadings:
         everything = self._kept
         kept = everything.pop(subject, None)
         window = await self._spans.cut(subject, batch.positions)
-        if batch.keyed:
-            self._once.discard(subject)
         if window or batch.keyed or batch.redefined:
             kept = None
         elif isinstance(kept, _Held) or (batch.units is None and subject not in self._unholdable):
@@ -155,8 +150,9 @@ class UnitReadings:
 
     async def window(self, subject: Subject, start_us: int, end_us: int) -> tuple[Scope, UnitSums]:
         """The units of a range of event time by themselves, as far as the experiment runs in it. Raises ClickHouseError."""
-        # What has a client's id and came meanwhile brings a mark, after which the window is read again.
-        scope = Scope(subject.tenant, subject.name, window=self._spans.within(subject, start_us, end_us), once=subject in self._once)
+        scope = Scope(subject.tenant, subject.name, window=self._spans.within(subject, start_us, end_us))
+        # What has a client's id and is stored from here on brings a mark, after which the window is read again.
+        scope = replace(scope, once=not await experiments.any_keyed(self._clickhouse, scope))
         return scope, await self.sums(scope)
 
     async def sums(self, scope: Scope) -> UnitSums:
@@ -203,7 +199,6 @@ class UnitReadings:
         """Take all units into memory."""
         if await unit_changes.any_keyed(self._clickhouse, subject.tenant, subject.name):
             return None
-        self._once.add(subject)
         await self._sealed(subject)
         ready = await self._totals.ready(subject, Batch(positions=dict(reached)))
         known = self._event_types.get((subject.tenant, subject.name), [])

@@ -381,6 +381,12 @@ async def any_outside(clickhouse: ClickHouse, tenant: str, experiment: str, span
     return bool(await clickhouse.query(sql, Scope(tenant, experiment, checked, window=span).params, settings=SETTINGS))
 
 
+async def any_keyed(clickhouse: ClickHouse, scope: Scope) -> bool:
+    """Whether there is an event with a client's id in the scope's window. Reads one byte of each of its rows, and the times where there is one."""
+    sql = f"SELECT 1 AS found FROM events PREWHERE keyed = 1 WHERE {OF_EXPERIMENT} AND quarantined = 0 AND {_IN_TIME} LIMIT 1"
+    return bool(await clickhouse.query(sql, scope.params, settings=_PATIENT))
+
+
 async def minutes(clickhouse: ClickHouse, tenant: str, experiment: str) -> tuple[int, ...]:
     """The minutes since the epoch in which the experiment has events, ascending. Reads the times of all of them."""
     sql = f"SELECT DISTINCT intDiv(toUnixTimestamp64Micro(time), 60000000) AS minute FROM events WHERE {OF_EXPERIMENT} AND quarantined = 0 ORDER BY minute"

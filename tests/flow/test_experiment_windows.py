@@ -197,6 +197,18 @@ async def test_a_seal_that_failed_beside_is_made_with_the_next_block(parts: Embe
         assert _units(await place.stored("significance"), "bought/treatment")["all"] == 30
 
 
+async def test_what_came_again_counts_once_in_windows_with_an_end(parts: EmbeddedParts) -> None:
+    async with experiment(parts) as place, place.running() as work:
+        place.define(DEFINED, Metric(TENANT, "spent", "buy", "mean"))
+        await work([await place.store(*(_shown(unit) for unit in range(20)), *(_bought(unit, value=3.0) for unit in range(4)))])
+        without = await place.stored("significance")
+        await work([await place.store(_bought(5, value=4.0, id="k"), keyed=True)])
+        once = await place.stored("significance")
+        await work([await place.store(_bought(5, value=4.0, id="k"), keyed=True)])
+        assert await place.stored("significance") == once
+        assert {key for key in once if once[key] != without.get(key)} >= {key for key in without if key[2].startswith("spent/")}
+
+
 async def test_events_with_a_clients_id_are_not_held(parts: EmbeddedParts) -> None:
     async with experiment(parts) as place, place.running() as work:
         place.define(DEFINED, BOUGHT)
