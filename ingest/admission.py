@@ -59,7 +59,7 @@ class _Budget(msgspec.Struct):
 
 
 class _Reservation:
-    """What one request holds. No generator with `contextmanager`, which costs several times as much."""
+    """What one request holds. No generator with `contextmanager`, which costs more than twice as much."""
 
     __slots__ = ("_budget", "_size")
 
@@ -86,7 +86,7 @@ class Admission:
         self._clock = clock
         self._usage = usage
         self._budget = _Budget(settings.ingest.max_in_flight_bytes)
-        # Keys as they came, valid ones only: hashing one costs as much as decoding what it comes with.
+        # Keys as they came, valid ones only and in memory alone: hashing one anew costs more than parsing the event it comes with.
         self._callers: dict[str, tuple[Key, Caller]] = {}
         definitions.on_change(lambda _: self._callers.clear())
 
