@@ -21,10 +21,9 @@ _NICENESS = -5
 class Rows(Protocol):
     """Runs fixed statements; everything that varies goes in as a server-side parameter `{name:Type}`."""
 
-    async def query(self, sql: str, params: Mapping[str, Any] = {}, *, in_order: bool = True) -> Sequence[Mapping[str, Any]]:
-        """The rows of a SELECT. Without `in_order` it finds its rows by the skip indices alone: for ids that stand late in the order of a table, where
-        looking for them in the order takes longer than their index and rules nothing out. Raises Unavailable when ClickHouse cannot be reached and
-        QueryLimit beyond the limits of the read-only user."""
+    async def query(self, sql: str, params: Mapping[str, Any] = {}) -> Sequence[Mapping[str, Any]]:
+        """The rows of a SELECT. Raises Unavailable when ClickHouse cannot be reached and QueryLimit beyond the limits of
+        the read-only user."""
         ...
 
     async def table(self, sql: str, params: Mapping[str, Any] = {}) -> pa.Table:
@@ -40,10 +39,10 @@ class ClickHouseRows:
         self._of_page = {"os_threads_nice_value_query": _NICENESS, "max_threads": settings.read_threads}
         self._client = ClickHouse(settings.url, settings.reader_user, settings.reader_password.get_secret_value(), settings.database)
 
-    async def query(self, sql: str, params: Mapping[str, Any] = {}, *, in_order: bool = True) -> Sequence[Mapping[str, Any]]:
+    async def query(self, sql: str, params: Mapping[str, Any] = {}) -> Sequence[Mapping[str, Any]]:
         _check_size(params)
         with _explained():
-            return await self._client.query(sql, params, settings={**self._of_page, "use_primary_key": in_order}, timeout=self._timeout_s)
+            return await self._client.query(sql, params, settings=self._of_page, timeout=self._timeout_s)
 
     async def table(self, sql: str, params: Mapping[str, Any] = {}) -> pa.Table:
         _check_size(params)

@@ -17,6 +17,7 @@ from query_api.readers.newest_spans import NewestSpans
 from query_api.readers.rows import Rows, integer
 from query_api.readers.span_list_filter import SpanFilter
 from query_api.readers.span_times import since
+from query_api.readers.trace_ids import OF_TRACES
 
 # The bounds on minute and start repeat the last one in terms of the sorting key, so that older pages read less.
 _AFTER: Final = """toStartOfMinute(start_time) <= toStartOfMinute(fromUnixTimestamp64Nano({after_ns:Int64}, 'UTC'))
@@ -38,14 +39,13 @@ _COPIES: Final = f"""{_SELECT} WHERE tenant = {{{{tenant:String}}}} AND {{of_ids
 ORDER BY end_time DESC, received DESC, start_time DESC
 LIMIT 1 BY trace_id, span_id
 """
-_OF_SPANS: Final = "trace_id IN {traces:Array(String)} AND concat(trace_id, span_id) IN {ids:Array(String)}"
+_OF_SPANS: Final = f"{OF_TRACES} AND concat(trace_id, span_id) IN {{ids:Array(String)}}"
 _COUNTS: Final = f"""
 SELECT trace_id, span_id, max((end_time, received, start_time)) AS copy,
        toUnixTimestamp64Nano(copy.1) AS end_ns, toUnixTimestamp64Micro(copy.2) AS received_us, toUnixTimestamp64Nano(copy.3) AS start_ns
 FROM spans WHERE tenant = {{tenant:String}} AND {_OF_SPANS}
 GROUP BY trace_id, span_id
 """
-_OF_TRACES: Final = "trace_id IN {traces:Array(String)}"
 _OF_TRACE: Final = """
 SELECT * FROM ({copies}) WHERE fits AND (start_ns, trace_id, span_id) < ({{after_ns:Int64}}, {{after_trace:String}}, {{after_span:String}})
 ORDER BY start_ns DESC, span_id DESC LIMIT {{limit:UInt32}}
@@ -143,7 +143,7 @@ class SpanReader:
     async def of_traces(self, visible: Conditions, trace_ids: Sequence[str]) -> list[StoredSpan]:
         """Every span of these traces, oldest start first."""
         params = {**visible.params, "traces": list(trace_ids)}
-        rows = await self._rows.query(_COPIES.format(fits=visible.where, of_ids=_OF_TRACES), params, in_order=False)
+        rows = await self._rows.query(_COPIES.format(fits=visible.where, of_ids=OF_TRACES), params)
         return sorted((_span(row) for row in rows if integer(row["fits"])), key=lambda span: span.key)
 
     async def places(self, visible: Conditions, span_ids: Sequence[str]) -> list[Place]:
@@ -153,10 +153,10 @@ class SpanReader:
 
     async def _of_trace(self, within: Conditions, trace_id: str, limit: int, after: Key | None) -> list[StoredSpan]:
         """The same of one trace, whose spans are few enough to be read at once."""
-        sql = _OF_TRACE.format(copies=_COPIES.format(fits=within.where, of_ids=_OF_TRACES))
+        sql = _OF_TRACE.format(copies=_COPIES.format(fits=within.where, of_ids=OF_TRACES))
         place = after or Key(_LATEST_NS, "", "")
         behind = {"after_ns": place.start_ns, "after_trace": place.trace_id, "after_span": place.span_id}
-        rows = await self._rows.query(sql, {**within.params, **behind, "traces": [trace_id], "limit": limit}, in_order=False)
+        rows = await self._rows.query(sql, {**within.params, **behind, "traces": [trace_id], "limit": limit})
         return [_span(row) for row in rows]
 
     async def _rows_after(self, likely: Conditions, within: Conditions, limit: int, after: Key | None) -> Sequence[Mapping[str, Any]]:
@@ -168,7 +168,7 @@ class SpanReader:
         """The spans of these rows that fit, at the places where the copies that count have them."""
         if not rows:
             return []
-        counts = await self._rows.query(_COUNTS, {**within.params, **_named({_id(row) for row in rows})}, in_order=False)
+        counts = await self._rows.query(_COUNTS, {**within.params, **_named({_id(row) for row in rows})})
         latest = {_id(copy): copy for copy in counts}
         best = {_key(row): row for row in sorted(rows, key=_copy)}
         found = {key: row for key, row in best.items() if _id(row) in latest and _key(latest[_id(row)]) == key}
@@ -176,7 +176,7 @@ class SpanReader:
         unseen = {_id(row) for row in found.values() if _copy(row) != _copy(latest[_id(row)])}
         if unseen:
             sql = _COPIES.format(fits=within.where, of_ids=_OF_SPANS)
-            again = await self._rows.query(sql, {**within.params, **_named(unseen)}, in_order=False)
+            again = await self._rows.query(sql, {**within.params, **_named(unseen)})
             found = {key: row for key, row in found.items() if _id(row) not in unseen} | {_key(row): row for row in again}
         return [_span(found[key]) for key in dict.fromkeys(map(_key, rows)) if key in found and integer(found[key]["fits"])]
 

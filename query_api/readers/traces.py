@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from query_api.readers.conditions import Conditions
 from query_api.readers.rows import Rows, integer
+from query_api.readers.trace_ids import OF_TRACES, TRACES_OF
 
 Sort = Literal["start_time", "latency_ms"]
 
@@ -30,14 +31,12 @@ ORDER BY {{sort}} {{order}}, trace_id {{order}} LIMIT {{{{limit:UInt32}}}}
 _BETWEEN: Final = """toStartOfMinute(start_time) >= toStartOfMinute(fromUnixTimestamp64Nano({low_ns:Int64}, 'UTC'))
   AND toStartOfMinute(start_time) <= toStartOfMinute(fromUnixTimestamp64Nano({high_ns:Int64}, 'UTC'))
   AND start_time >= fromUnixTimestamp64Nano({low_ns:Int64}, 'UTC') AND start_time <= fromUnixTimestamp64Nano({high_ns:Int64}, 'UTC')"""
-_TRACES_OF: Final = "trace_id IN (SELECT trace_id FROM spans WHERE {where})"
 _OF_SESSIONS: Final = "session_id IN {sessions:Array(String)}"
-_OF_IDS: Final = "trace_id IN {traces:Array(String)}"
 
 _COPIES: Final = """
 SELECT trace_id, span_id, parent_id, name, span_kind, status_code, start_time, end_time, project, session_id, prompt_tokens, completion_tokens, {where} AS fits
 FROM spans WHERE tenant = {{tenant:String}} AND {candidates}
-ORDER BY end_time DESC, received DESC LIMIT 1 BY trace_id, span_id
+ORDER BY end_time DESC, received DESC, start_time DESC LIMIT 1 BY trace_id, span_id
 """
 _SUMMARY: Final = f"""
 SELECT trace_id, {_START} AS start_ns, {_START} + {_LATENCY} AS end_ns, any(project) AS home,
@@ -118,7 +117,7 @@ class TraceReader:
         """Places of up to `limit` traces from behind a place on; equal ones by trace id."""
         if wanted.sessions is not None:
             of_sessions = visible.and_also(_OF_SESSIONS, sessions=list(wanted.sessions))
-            visible = Conditions([*visible.sql, _TRACES_OF.format(where=of_sessions.where)], of_sessions.params)
+            visible = Conditions([*visible.sql, TRACES_OF.format(where=of_sessions.where)], of_sessions.params)
         low = max(0, wanted.start_ns or 0)
         high = _LATEST if wanted.end_ns is None else wanted.end_ns - 1
         if sort == "latency_ms":
@@ -136,17 +135,17 @@ class TraceReader:
 
     async def of_ids(self, visible: Conditions, trace_ids: Sequence[str]) -> list[Trace]:
         """These traces, the oldest first, without those that have no visible span."""
-        return await self._summaries(visible.where, _OF_IDS, {**visible.params, "traces": list(trace_ids)}) if trace_ids else []
+        return await self._summaries(visible.where, OF_TRACES, {**visible.params, "traces": list(trace_ids)}) if trace_ids else []
 
     async def of_sessions(self, visible: Conditions, sessions: Sequence[str]) -> list[Trace]:
         """The traces with a span in one of the sessions, the oldest first."""
         within = visible.and_also(_OF_SESSIONS, sessions=list(sessions))
-        return await self._summaries(visible.where, _TRACES_OF.format(where=within.where), within.params) if sessions else []
+        return await self._summaries(visible.where, TRACES_OF.format(where=within.where), within.params) if sessions else []
 
     async def spans(self, visible: Conditions, trace_ids: Sequence[str]) -> list[TraceSpan]:
         """The spans of these traces, the oldest first."""
-        sql = _SPANS.format(where=visible.where, candidates=_OF_IDS)
-        rows = await self._rows.query(sql, {**visible.params, "traces": list(trace_ids)}, in_order=False)
+        sql = _SPANS.format(where=visible.where, candidates=OF_TRACES)
+        rows = await self._rows.query(sql, {**visible.params, "traces": list(trace_ids)})
         return [
             TraceSpan(
                 row["trace_id"],
@@ -182,7 +181,7 @@ class TraceReader:
         everything = low == 0 and high == _LATEST
         sql = _RANK.format(
             where=visible.where,
-            candidates="1" if everything else _TRACES_OF.format(where=within.where),
+            candidates="1" if everything else TRACES_OF.format(where=within.where),
             having=" AND ".join(having),
             sort=column,
             order="DESC" if descending else "ASC",
@@ -191,7 +190,7 @@ class TraceReader:
         return [TracePlace(sort, integer(row[column]), row["trace_id"]) for row in rows]
 
     async def _summaries(self, where: str, candidates: str, params: Mapping[str, Any]) -> list[Trace]:
-        rows = await self._rows.query(_SUMMARY.format(where=where, candidates=candidates), params, in_order=False)
+        rows = await self._rows.query(_SUMMARY.format(where=where, candidates=candidates), params)
         return [
             Trace(
                 row["trace_id"],

@@ -7,6 +7,7 @@ import pytest
 from query_api.readers.attribute_condition import AttributeIs
 from query_api.readers.conditions import Conditions
 from query_api.readers.span_list_filter import SpanFilter
+from query_api.readers.trace_ids import OF_TRACES, TRACES_OF
 from tests.flow.stack import LiveStack
 
 VISIBLE = Conditions(["tenant = {tenant:String}", "project = {project:String}"], {"tenant": "of-no-other-test", "project": "p"})
@@ -35,3 +36,18 @@ async def test_an_index_is_asked(live: LiveStack, wanted: SpanFilter, indices: s
     finally:
         await clickhouse.aclose()
     assert {name for name in ("trace_areas", "trace_ids", "span_ids", "attribute_pairs") if f"Name: {name}".encode() in plan} == indices
+
+
+@pytest.mark.parametrize("lookup", [OF_TRACES, TRACES_OF.format(where="tenant = {tenant:String} AND session_id IN ['none of these']")])
+async def test_trace_ids_are_asked_of_the_filters_and_only_the_tenant_of_the_order(live: LiveStack, lookup: str) -> None:
+    clickhouse = live.clickhouse()
+    try:
+        explained = f"SELECT base64Encode(explain) AS line FROM (EXPLAIN indexes = 1 SELECT count() FROM spans WHERE tenant = {{tenant:String}} AND {lookup})"
+        await clickhouse.command("INSERT INTO spans (tenant, project, trace_id, span_id, start_time) VALUES ('of-no-other-test', 'p', 'aa', 'bb', now64(9))")
+        params = {"tenant": "of-no-other-test", "traces": ["ab" * 16]}
+        plan = b"\n".join(base64.b64decode(row["line"]) for row in await clickhouse.query(explained, params)).decode()
+    finally:
+        await clickhouse.aclose()
+    order = plan.partition("PrimaryKey")[2].partition("Name:")[0]
+    assert "tenant in" in order and "trace_id" not in order
+    assert {"Name: trace_areas", "Name: trace_ids"} <= {line.strip() for line in plan.splitlines()}

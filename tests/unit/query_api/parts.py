@@ -71,7 +71,7 @@ class ScriptedRows:
         self.answer = answer
         self.asked: list[tuple[str, Mapping[str, Any]]] = []
 
-    async def query(self, sql: str, params: Mapping[str, Any] = {}, *, in_order: bool = True) -> Sequence[Mapping[str, Any]]:
+    async def query(self, sql: str, params: Mapping[str, Any] = {}) -> Sequence[Mapping[str, Any]]:
         self.asked.append((sql, params))
         return self.answer(sql, params)
 
@@ -82,7 +82,7 @@ class ScriptedRows:
 class AwayRows:
     """ClickHouse is away."""
 
-    async def query(self, sql: str, params: Mapping[str, Any] = {}, *, in_order: bool = True) -> Sequence[Mapping[str, Any]]:
+    async def query(self, sql: str, params: Mapping[str, Any] = {}) -> Sequence[Mapping[str, Any]]:
         raise Unavailable("ClickHouse cannot be reached; try again", retry_after_s=1)
 
     async def table(self, sql: str, params: Mapping[str, Any] = {}) -> pa.Table:
@@ -92,7 +92,7 @@ class AwayRows:
 class BrokenRows:
     """A defect below the surface."""
 
-    async def query(self, sql: str, params: Mapping[str, Any] = {}, *, in_order: bool = True) -> Sequence[Mapping[str, Any]]:
+    async def query(self, sql: str, params: Mapping[str, Any] = {}) -> Sequence[Mapping[str, Any]]:
         raise ZeroDivisionError("secret detail")
 
     async def table(self, sql: str, params: Mapping[str, Any] = {}) -> pa.Table:

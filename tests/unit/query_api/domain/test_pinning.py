@@ -41,7 +41,7 @@ class Exposures:
         self.asked = 0
         self.away = False
 
-    async def query(self, sql: str, params: Mapping[str, Any] = {}, *, in_order: bool = True) -> Sequence[Mapping[str, Any]]:
+    async def query(self, sql: str, params: Mapping[str, Any] = {}) -> Sequence[Mapping[str, Any]]:
         self.asked += 1
         if self.away:
             raise Unavailable("ClickHouse cannot be reached; try again")
