@@ -1,9 +1,8 @@
 """Queries on the events of an experiment, per unit first.
 
-Three sources are added up for each unit: what is sealed in `unit_totals`, the events behind the seal, and the totals of
-events with a client's id in `unit_keyed_totals`. One GROUP BY over all of them, with a column for each event type, is what
-makes a refresh cheap: grouping by (unit, event type) first costs sixteen times as much, and a second key such as the bucket, which follows from the
-unit, a third more.
+Three sources are added up for each unit: what is sealed in `unit_totals`, the events behind the seal, and the totals of events with a client's id in
+`unit_keyed_totals`. One GROUP BY over all of them, with a column for each event type, is what makes a refresh cheap: grouping by (unit, event type) first
+costs sixteen times as much, and a second key such as the bucket, which follows from the unit, a third more.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,7 +21,6 @@ from schemas.windows import ALL_TIME
 SETTINGS = {"max_threads": 1, "max_memory_usage": 1_500_000_000}
 _PATIENT = {**SETTINGS, "os_threads_nice_value_query": 10}
 """Behind everything else, where the server may do that (CAP_SYS_NICE): for long readings that nobody waits for."""
-
 SLICE_ROWS = 4_000_000
 """Rows of totals and tail that one query adds up, so that its hash table stays below a few hundred megabytes."""
 MAX_TYPES = 40
@@ -37,9 +35,8 @@ BEHIND_SEAL = "offset >= {oldest:UInt64} AND offset >= {sealed:Map(UInt16, UInt6
 _VALUE = "if({path:String} = 'value', value, JSONExtract(metadata, {path:String}, 'Nullable(Float64)'))"
 
 
-def _as_figures(value: str, prefix: str = "") -> str:
-    """One event in the form of a row of totals."""
-    p = prefix
+def _as_figures(value: str, p: str = "") -> str:
+    """One event in the form of a row of totals; `p` stands before the names of its columns."""
     return (
         f"if({p}variant = '', {NEVER}, {p}time) AS exposed, if({p}variant = '', {NO_VARIANT}, toString({p}variant)) AS variant_low, "
         f"toString({p}variant) AS variant_high, toString({p}sdk) AS sdk, toString({p}source) AS source, {p}time AS first_time, "
