@@ -85,7 +85,7 @@ def test_every_door_leads_to_a_topic() -> None:
 
 _SHARED_SQL = {
     module: ROOT / f"{module.replace('.', '/')}.py"
-    for module in ("schemas.unit_metric_sql", "query_api.readers.visible_spans", "query_api.readers.newest_spans")
+    for module in ("schemas.unit_metric_sql", "query_api.readers.visible_spans", "query_api.readers.newest_spans", "query_api.readers.trace_ids")
 }
 """Statements and conditions that several readers use: whoever imports them reads their tables."""
 
