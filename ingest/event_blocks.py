@@ -145,7 +145,7 @@ def _columns_of_few(parts: Sequence[EventRows], settings: IngestSettings) -> dic
 def _rows_of(part: EventRows, settings: IngestSettings) -> Iterator[tuple[object, ...]]:
     """The rows of a part, each with its values in the order of the block's structure."""
     came, extras = part.received, part.extras or [""] * part.rows
-    earliest, latest = came.at_us - settings.max_past_s * 1_000_000, came.at_us + settings.max_future_s * 1_000_000
+    earliest, latest = json_rows.plausible(came.at_us, settings)
     times = part.times if isinstance(part.times, list) else part.times.tolist()
     for e, name, time, metadata, extra in zip(part.events, part.ids, times, part.metadata.each(), extras, strict=True):
         yield (

@@ -186,10 +186,18 @@ def check_object(raw: bytes | msgspec.Raw, field: str) -> None:
         raise ValidationFailed(f"`{field}` must be an object.", details={"field": field})
 
 
+_Micros = TypeVar("_Micros", int, npt.NDArray[np.int64])
+
+
+def plausible(received: _Micros, settings: IngestSettings) -> tuple[_Micros, _Micros]:
+    """The earliest and the latest time that is not absurdly far from the time of receipt; all in microseconds since the epoch."""
+    return received - settings.max_past_s * 1_000_000, received + settings.max_future_s * 1_000_000
+
+
 def quarantined(times: npt.NDArray[np.int64], received: npt.NDArray[np.int64], settings: IngestSettings) -> npt.NDArray[np.uint8]:
     """1 for times absurdly far from the time of receipt; both in microseconds since the epoch."""
-    past, future = settings.max_past_s * 1_000_000, settings.max_future_s * 1_000_000
-    far: npt.NDArray[np.uint8] = ((times < received - past) | (times > received + future)).astype(np.uint8)
+    earliest, latest = plausible(received, settings)
+    far: npt.NDArray[np.uint8] = ((times < earliest) | (times > latest)).astype(np.uint8)
     return far
 
 
