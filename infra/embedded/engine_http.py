@@ -82,9 +82,10 @@ class EngineInterface:
         try:
             user = self._authenticate(query, headers)
             body, encoding = await _body(receive), headers.get("content-encoding", "")
-            if not query.get("query") or headers.get("content-type", "").startswith("multipart/form-data"):
+            is_form = headers.get("content-type", "").startswith("multipart/form-data")
+            if is_form or not query.get("query"):
                 body, encoding = decoded(body, encoding), ""
-            if headers.get("content-type", "").startswith("multipart/form-data"):
+            if is_form:
                 query |= await form_fields(headers, body)
                 body = b""
             answer = await self._run(user, str(scope["method"]), query, headers, body, encoding)
