@@ -1,9 +1,8 @@
 """The high-water mark of each partition, kept in ClickHouse beside the data it vouches for."""
 
-import asyncio
 import datetime as dt
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from infra.runtime.clickhouse import ClickHouse
@@ -14,6 +13,7 @@ from streams.failpoints import passing
 from streams.readers import ledger as reader
 from streams.retrying import until_done
 from streams.rows import insert_rows
+from streams.write_behind import WriteBehind
 
 _TIME = "%Y-%m-%d %H:%M:%S.%f"
 
@@ -50,8 +50,7 @@ class Ledger:
         self._generation = generation
         self._settings = settings
         self._clock = clock
-        self._waiting: list[tuple[Entry, Callable[[], object]]] = []
-        self._writing: asyncio.Task[None] | None = None
+        self._behind = WriteBehind(self._write_all)
 
     async def high_water_mark(self, topic: str, partition: int) -> int:
         """Highest offset recorded for the partition's log, -1 when none. Raises ClickHouseError."""
@@ -63,26 +62,17 @@ class Ledger:
         Returns at once. Entries are written in the order they came, so a partition's mark never passes one that is missing.
         Goes on trying while ClickHouse is away.
         """
-        self._waiting.append((entry, release))
-        if self._writing is None or self._writing.done():
-            self._writing = asyncio.create_task(self._write_waiting())
+        self._behind.add(entry, release)
 
     async def drain(self) -> None:
         """Wait until everything recorded so far is written."""
-        if self._writing is not None:
-            await self._writing
+        await self._behind.drain()
 
-    async def _write_waiting(self) -> None:
-        while self._waiting:
-            batch = list(self._waiting)
-            entries = [entry for entry, _ in batch]
-            await until_done(functools.partial(self._write, entries), self._settings, "ledger not written yet", blocks=len(batch))
-            passing("recorded")
-            del self._waiting[: len(batch)]
-            for _, release in batch:
-                release()
+    async def _write_all(self, entries: Sequence[Entry]) -> None:
+        await until_done(functools.partial(self._write, entries), self._settings, "ledger not written yet", blocks=len(entries))
+        passing("recorded")
 
-    async def _write(self, entries: list[Entry]) -> None:
+    async def _write(self, entries: Sequence[Entry]) -> None:
         now = sql_time(self._clock.now_us())
         rows = [
             {
@@ -91,5 +81,5 @@ class Ledger:
             }
             for e in entries
         ]  # fmt: skip
-        token = "-".join(f"{e.topic}:{e.partition}:{e.offset}" for e in entries[:1] + entries[-1:])
+        token = "-".join(f"{e.topic}:{e.partition}:{e.offset}" for e in (entries[0], entries[-1]))
         await insert_rows(self._clickhouse, "ledger", rows, token=f"ledger/{self._generation}/{token}/{len(entries)}/{now}")

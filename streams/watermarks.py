@@ -1,6 +1,5 @@
 """Saying how far windows are, beside the refreshes: nobody's live update waits for it."""
 
-import asyncio
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,6 +8,7 @@ from infra.runtime.clickhouse import ClickHouse
 from infra.runtime.settings import StreamSettings
 from streams.retrying import until_done
 from streams.rows import insert_rows
+from streams.write_behind import WriteBehind
 
 Row = Mapping[str, Any]
 """A row of the watermarks table, as `WindowWriter.progress` makes it."""
@@ -20,37 +20,27 @@ class Watermarks:
     def __init__(self, clickhouse: ClickHouse, settings: StreamSettings) -> None:
         self._clickhouse = clickhouse
         self._settings = settings
-        self._waiting: list[tuple[Sequence[Row], Callable[[], object]]] = []
-        self._writing: asyncio.Task[None] | None = None
+        self._behind = WriteBehind(self._write_all)
 
     def say(self, rows: Sequence[Row], release: Callable[[], object]) -> None:
         """Write the rows as soon as the write before is done, together with what came meanwhile, and then call `release`.
 
         Returns at once. Goes on trying while ClickHouse is away.
         """
-        self._waiting.append((rows, release))
-        if self._writing is None or self._writing.done():
-            self._writing = asyncio.create_task(self._write_waiting())
+        self._behind.add(rows, release)
 
     def forget(self) -> None:
         """Partitions moved: what is not under way yet is left to whoever owns the subjects now."""
-        self._waiting = []
+        self._behind.forget()
 
     async def drain(self) -> None:
         """Wait until everything said so far is written."""
-        if self._writing is not None:
-            await self._writing
+        await self._behind.drain()
 
-    async def _write_waiting(self) -> None:
-        while self._waiting:
-            waiting = self._waiting
-            batch = list(waiting)
-            # Of each subject the newest says everything.
-            rows = {(row["kind"], row["tenant"], row["subject"]): row for several, _ in batch for row in several}
-            await until_done(functools.partial(self._write, list(rows.values())), self._settings, "watermarks not written yet", subjects=len(rows))
-            del waiting[: len(batch)]
-            for _, release in batch:
-                release()
+    async def _write_all(self, said: Sequence[Sequence[Row]]) -> None:
+        # Of each subject the newest says everything.
+        rows = {(row["kind"], row["tenant"], row["subject"]): row for several in said for row in several}
+        await until_done(functools.partial(self._write, list(rows.values())), self._settings, "watermarks not written yet", subjects=len(rows))
 
     async def _write(self, rows: Sequence[Row]) -> None:
         first = rows[0]
