@@ -6,17 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from schemas.exposure_counts import DIMENSIONS
 from schemas.unit_sums import FIGURES, SEVERAL, UNITS, UnitSums
 from schemas.windows import MINUTE_US
+from streams.columns import LATE, Column, column_of
 
-_Column = npt.NDArray[Any]
-
-_LATE = np.iinfo(np.int64).max
-"""Stands for "never" where an earliest time is kept."""
 _NONE, _SEVERAL = -2, -1
 """In the place of a variant: seen none, and seen several."""
 _BITS = 12
@@ -31,18 +27,18 @@ class CannotHold(Exception):
 class _Of:
     """What the units did of one event type, and the sums of it by variant."""
 
-    events: _Column
-    total: _Column
-    first: _Column
-    sums: _Column
+    events: Column
+    total: Column
+    first: Column
+    sums: Column
     early: int = 0
     """Units with an event from before their exposure."""
 
     @classmethod
     def nothing(cls, units: int, variants: int) -> "_Of":
-        return cls(np.zeros(units, np.int64), np.zeros(units), np.full(units, _LATE), np.zeros((variants, len(FIGURES))))
+        return cls(np.zeros(units, np.int64), np.zeros(units), np.full(units, LATE), np.zeros((variants, len(FIGURES))))
 
-    def insert(self, place: _Column, events: _Column | int, total: _Column | float, first: _Column | int) -> None:
+    def insert(self, place: Column, events: Column | int, total: Column | float, first: Column | int) -> None:
         """Put new units in their places."""
         self.events, self.total, self.first = np.insert(self.events, place, events), np.insert(self.total, place, total), np.insert(self.first, place, first)
 
@@ -54,15 +50,15 @@ class _Names:
         self.texts: list[str] = []
         self._codes: dict[str, int] = {}
 
-    def encode(self, column: pa.ChunkedArray) -> _Column:
+    def encode(self, column: pa.ChunkedArray) -> Column:
         """The number of every text."""
         encoded = column.combine_chunks().dictionary_encode()
         codes = [self._codes.setdefault(text, len(self._codes)) for text in encoded.dictionary.to_pylist()]
         self.texts = list(self._codes)
-        places: _Column = encoded.indices.to_numpy(zero_copy_only=False)
+        places: Column = encoded.indices.to_numpy(zero_copy_only=False)
         return np.asarray(codes, np.int32)[places]
 
-    def smaller(self, a: _Column, b: _Column) -> _Column:
+    def smaller(self, a: Column, b: Column) -> Column:
         """Of two numbers, the one whose text comes first by name."""
         rank = np.empty(len(self.texts), np.int32)
         rank[np.argsort(np.asarray(self.texts, dtype=object), kind="stable")] = np.arange(len(self.texts))
@@ -77,15 +73,15 @@ class HeldUnits:
     """
 
     def __init__(self) -> None:
-        self._hash: _Column = np.zeros(0, np.uint64)
-        self._check: _Column = np.zeros(0, np.uint64)
-        self._since: _Column = np.zeros(0, np.int64)
-        self._variant: _Column = np.zeros(0, np.int32)
-        self._sdk: _Column = np.zeros(0, np.int32)
-        self._source: _Column = np.zeros(0, np.int32)
+        self._hash: Column = np.zeros(0, np.uint64)
+        self._check: Column = np.zeros(0, np.uint64)
+        self._since: Column = np.zeros(0, np.int64)
+        self._variant: Column = np.zeros(0, np.int32)
+        self._sdk: Column = np.zeros(0, np.int32)
+        self._source: Column = np.zeros(0, np.int32)
         self._of: dict[str, _Of] = {}
         self._variants, self._sdks, self._sources = _Names(), _Names(), _Names()
-        self._units: _Column = np.zeros(1, np.int64)
+        self._units: Column = np.zeros(1, np.int64)
         """Exposed units by variant, those of several at place 0."""
         self._exposures: Counter[int] = Counter()
         self._exposures_table: pa.Table | None = None
@@ -110,12 +106,12 @@ class HeldUnits:
 
         Raises CannotHold, and is then of no more use.
         """
-        order = np.argsort(_numpy(changes, "hash"))
-        hashes, checks = _numpy(changes, "hash")[order], _numpy(changes, "check")[order]
-        variant = np.where(_numpy(changes, "several")[order] > 0, _SEVERAL, self._variants.encode(changes["variant"])[order])
-        exposed = _numpy(changes, "is_exposed")[order] > 0
+        order = np.argsort(column_of(changes, "hash"))
+        hashes, checks = column_of(changes, "hash")[order], column_of(changes, "check")[order]
+        variant = np.where(column_of(changes, "several")[order] > 0, _SEVERAL, self._variants.encode(changes["variant"])[order])
+        exposed = column_of(changes, "is_exposed")[order] > 0
         variant = np.where(exposed, variant, _NONE)
-        since = np.where(exposed, _numpy(changes, "since")[order], _LATE)
+        since = np.where(exposed, column_of(changes, "since")[order], LATE)
         sdk, source = self._sdks.encode(changes["sdk"])[order], self._sources.encode(changes["source"])[order]
         self._widen(types)
 
@@ -142,8 +138,8 @@ class HeldUnits:
         any_new = bool(new.any())
         for number, event_type in enumerate(types):
             of = self._of[event_type]
-            events, total = _numpy(changes, f"n{number}")[order].astype(np.int64), _numpy(changes, f"x{number}")[order]
-            first = np.where(events > 0, _numpy(changes, f"first{number}")[order], _LATE)
+            events, total = column_of(changes, f"n{number}")[order].astype(np.int64), column_of(changes, f"x{number}")[order]
+            first = np.where(events > 0, column_of(changes, f"first{number}")[order], LATE)
             of.events[at] += events[known]
             of.total[at] += total[known]
             of.first[at] = np.minimum(of.first[at], first[known])
@@ -151,7 +147,7 @@ class HeldUnits:
                 of.insert(place[new], events[new], total[new], first[new])
         if any_new:
             for event_type in self._of.keys() - set(types):
-                self._of[event_type].insert(place[new], 0, 0.0, _LATE)
+                self._of[event_type].insert(place[new], 0, 0.0, LATE)
             self._hash = np.insert(self._hash, place[new], hashes[new])
             self._check = np.insert(self._check, place[new], checks[new])
             self._since = np.insert(self._since, place[new], since[new])
@@ -199,12 +195,12 @@ class HeldUnits:
         for event_type in types:
             self._of.setdefault(event_type, _Of.nothing(len(self._hash), len(self._units)))
 
-    def _count_events(self, at: _Column, sign: int) -> None:
+    def _count_events(self, at: Column, sign: int) -> None:
         """Add what the units at these places did to the sums, or take it away."""
         at = at[self._variant[at] != _NONE]
         variant, since = self._variant[at] + 1, self._since[at]
 
-        def by_variant(weights: _Column) -> _Column:
+        def by_variant(weights: Column) -> Column:
             return np.bincount(variant, weights=weights, minlength=len(self._units))
 
         for of in self._of.values():
@@ -214,7 +210,7 @@ class HeldUnits:
             weights = (had.astype(np.float64), events, events * events, total, total * total)
             of.sums += sign * np.stack([by_variant(each) for each in weights], axis=1)
 
-    def _count_exposures(self, at: _Column, sign: int) -> None:
+    def _count_exposures(self, at: Column, sign: int) -> None:
         """Add the units at these places to those by variant and first exposure, or take them away."""
         at = at[self._variant[at] != _NONE]
         if not len(at):
@@ -229,11 +225,6 @@ class HeldUnits:
         self._exposures_table = None
 
 
-def _numpy(table: pa.Table, name: str) -> _Column:
-    column: _Column = table[name].combine_chunks().to_numpy(zero_copy_only=False)
-    return column
-
-
-def _merged(a: _Column, b: _Column) -> _Column:
+def _merged(a: Column, b: Column) -> Column:
     """The variant of units that saw `a` before and now `b`."""
     return np.where(a == _NONE, b, np.where((b == _NONE) | (a == b), a, _SEVERAL))

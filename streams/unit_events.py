@@ -3,24 +3,21 @@
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from streams.columns import LATE, Column, column_of
 from streams.held_units import CannotHold
 from streams.readers.experiments import MAX_TYPES
 
-_Column = npt.NDArray[Any]
-
-_LATE = np.iinfo(np.int64).max
 _HIGH = np.iinfo(np.int32).max
-"""Stand for "never" and "none" where a minimum is looked for."""
+"""Stands for "none" where a minimum is looked for."""
 
 
 def by_unit(events: pa.Table) -> tuple[pa.Table, list[str]]:
     """Of `streams.readers.unit_changes.since`, a row for each unit with the columns of `streams.readers.unit_changes.sealed_and_since`; and the event
     types these are of. Raises CannotHold when two units share a hash, and when there are too many event types."""
     events = events.unify_dictionaries().combine_chunks()
-    hashes, checks = _numpy(events, "hash"), _numpy(events, "check")
+    hashes, checks = column_of(events, "hash"), column_of(events, "check")
     order = np.argsort(hashes)
     hashes, checks = hashes[order], checks[order]
     begins = np.ones(len(order), bool)
@@ -29,7 +26,7 @@ def by_unit(events: pa.Table) -> tuple[pa.Table, list[str]]:
         raise CannotHold
     first, unit = np.flatnonzero(begins), np.cumsum(begins) - 1
 
-    time, value = _numpy(events, "time")[order], _numpy(events, "value")[order]
+    time, value = column_of(events, "time")[order], column_of(events, "value")[order]
     variants, variant = _by_name(events, "variant", order)
     exposed = variant > 0
     high = np.maximum.reduceat(variant, first)
@@ -37,7 +34,7 @@ def by_unit(events: pa.Table) -> tuple[pa.Table, list[str]]:
         "hash": hashes[first],
         "check": checks[first],
         "is_exposed": high > 0,
-        "since": np.minimum.reduceat(np.where(exposed, time, _LATE), first),
+        "since": np.minimum.reduceat(np.where(exposed, time, LATE), first),
         "variant": pa.DictionaryArray.from_arrays(high, variants),
         "several": (high > 0) & (np.minimum.reduceat(np.where(exposed, variant, _HIGH), first) != high),
     }
@@ -52,7 +49,7 @@ def by_unit(events: pa.Table) -> tuple[pa.Table, list[str]]:
     for number, code in enumerate(present):
         rows = np.flatnonzero(event_type == code)
         of, starts = np.unique(unit[rows], return_index=True)
-        earliest = np.full(len(first), _LATE)
+        earliest = np.full(len(first), LATE)
         earliest[of] = np.minimum.reduceat(time[rows], starts)
         columns[f"n{number}"] = np.bincount(unit[rows], minlength=len(first))
         columns[f"x{number}"] = np.bincount(unit[rows], weights=value[rows], minlength=len(first))
@@ -60,7 +57,7 @@ def by_unit(events: pa.Table) -> tuple[pa.Table, list[str]]:
     return pa.table(columns), [types[code] for code in present]
 
 
-def _by_name(events: pa.Table, name: str, order: _Column) -> tuple[list[str], _Column]:
+def _by_name(events: pa.Table, name: str, order: Column) -> tuple[list[str], Column]:
     """The texts of a column's rows in ascending order, with the empty one first, and for each row the place of its own.
 
     The engine sends the dictionary of a whole part with them, where texts of other experiments and tenants stand too.
@@ -78,11 +75,6 @@ def _by_name(events: pa.Table, name: str, order: _Column) -> tuple[list[str], _C
     return texts, place[codes[order]]
 
 
-def _codes(column: pa.DictionaryArray) -> _Column:
-    codes: _Column = column.indices.to_numpy(zero_copy_only=False)
+def _codes(column: pa.DictionaryArray) -> Column:
+    codes: Column = column.indices.to_numpy(zero_copy_only=False)
     return codes
-
-
-def _numpy(events: pa.Table, name: str) -> _Column:
-    column: _Column = events[name].combine_chunks().to_numpy(zero_copy_only=False)
-    return column

@@ -152,7 +152,7 @@ class UnitReadings:
         """The units of a range of event time by themselves, as far as the experiment runs in it. Raises ClickHouseError."""
         scope = Scope(subject.tenant, subject.name, window=self._spans.within(subject, start_us, end_us))
         # What has a client's id and is stored from here on brings a mark, after which the window is read again.
-        scope = replace(scope, once=not await experiments.any_keyed(self._clickhouse, scope))
+        scope = replace(scope, once=not await experiments.any_keyed_within(self._clickhouse, scope))
         return scope, await self.sums(scope)
 
     async def sums(self, scope: Scope) -> UnitSums:

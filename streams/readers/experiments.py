@@ -378,7 +378,7 @@ async def any_outside(clickhouse: ClickHouse, tenant: str, experiment: str, span
     return bool(await clickhouse.query(sql, Scope(tenant, experiment, checked, window=span).params, settings=SETTINGS))
 
 
-async def any_keyed(clickhouse: ClickHouse, scope: Scope) -> bool:
+async def any_keyed_within(clickhouse: ClickHouse, scope: Scope) -> bool:
     """Whether there is an event with a client's id in the scope's window. Reads one byte of each of its rows, and the times where there is one."""
     sql = f"SELECT 1 AS found FROM events PREWHERE keyed = 1 WHERE {OF_EXPERIMENT} AND quarantined = 0 AND {_IN_TIME} LIMIT 1"
     return bool(await clickhouse.query(sql, scope.params, settings=_PATIENT))
