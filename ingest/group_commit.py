@@ -26,7 +26,7 @@ class Pace:
 
     Nothing when idle, and under load blocks grow to what the sink stores at the least cost per row instead of leaving as fast as the
     broker acknowledges them (an INSERT costs some milliseconds however small). Beyond `s_per_block` the wait is for others to come, so it
-    ends when all are there.
+    ends when all are there who wait for each answer before they send again.
     """
 
     s_per_block: float = 0.008
@@ -85,6 +85,7 @@ class GroupCommit(Generic[P]):
         self._soonest = 0.0
         self._next_departure = 0.0
         self._back_by = 0.0
+        self._answered = -math.inf
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -111,8 +112,11 @@ class GroupCommit(Generic[P]):
                 await asyncio.sleep(max(0.0, self._due() - asyncio.get_running_loop().time()))
 
     def _all_are_there(self) -> bool:
-        """Whether as many parts wait as there were lately together with those under way, so that nobody is left to come."""
-        return len(self._waiting) >= self._crowd
+        """Whether as many parts wait as there were lately together with those under way, so that nobody is left to come.
+
+        Only soon after an answer: those who wait for one are back then, and later parts come from others, of whom there may be any number.
+        """
+        return len(self._waiting) >= self._crowd and asyncio.get_running_loop().time() <= self._answered + self._pace.return_s
 
     def _gains_by_waiting(self) -> bool:
         """Whether the next block would cost less per row for being larger; that of a part with an id of its own stays what it is."""
@@ -184,6 +188,7 @@ class GroupCommit(Generic[P]):
             # Those who have their answer now get as long to come again as it took: where a block is slow to be acknowledged, they are slow too.
             took = min(self._clock.monotonic() - started, self._pace.return_s)
             self._back_by = _after(took)
+            self._answered = asyncio.get_running_loop().time()
             self._depart()
 
 
