@@ -90,6 +90,7 @@ def create_app(settings: Settings) -> FastAPI:
         clock,
         poll_s=settings.webhooks.poll_s,
         keep_days=settings.webhooks.keep_days,
+        commits=store.commits,
     )
 
     async def clickhouse_works() -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import math
+from collections.abc import Callable
 
 import structlog
 
@@ -28,7 +30,18 @@ class WebhookDispatcher:
     next one sends it again under the same id.
     """
 
-    def __init__(self, queue: WebhookQueue, sender: WebhookSender, leadership: Leadership, clock: Clock, *, poll_s: float, keep_days: int) -> None:
+    def __init__(
+        self,
+        queue: WebhookQueue,
+        sender: WebhookSender,
+        leadership: Leadership,
+        clock: Clock,
+        *,
+        poll_s: float,
+        keep_days: int,
+        commits: Callable[[], object] = object,
+    ) -> None:
+        """`commits` gives something equal to what it gave before only when nothing was committed to the store in between."""
         self._queue = queue
         self._sender = sender
         self._leadership = leadership
@@ -38,6 +51,11 @@ class WebhookDispatcher:
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._ended = asyncio.Event()
         self._forgot: float | None = None
+        self._commits = commits
+        self._nothing_at: object = None
+        """The store's commits when nothing was to be told or sent."""
+        self._next_attempt_us: float = 0
+        """And when that ends even though nothing is committed."""
 
     async def run(self) -> None:
         """Until cancelled. Raises what keeps it from working, to be run again; what was due stays due."""
@@ -53,12 +71,18 @@ class WebhookDispatcher:
         """One look at what changed and what is due; attempts go on in the background. True when there may be more changes."""
         if not await self._leadership.held():
             return False
+        await self._forget_old()
+        commits = self._commits()
+        if commits == self._nothing_at and self._clock.now_us() < self._next_attempt_us:
+            return False
         more = await self._queue.take_changes()
         room = AT_ONCE - len(self._under_way)
         if room > 0:
             for due in await self._queue.due(room, AT_ONCE_EACH, self._under_way.keys()):
                 self._under_way[due.id] = asyncio.create_task(self._attempt(due))
-        await self._forget_old()
+        if not more and not self._under_way:
+            next_attempt_us = await self._queue.next_attempt_us()
+            self._next_attempt_us, self._nothing_at = math.inf if next_attempt_us is None else next_attempt_us, commits
         return more
 
     async def settled(self) -> None:
@@ -78,9 +102,9 @@ class WebhookDispatcher:
             verdict = await self._sender.send(due.target, due.message, due.attempts)
             await self._queue.end(due, verdict.ended, verdict.disable)
             if verdict.ended.status != "delivered":
-                _log.info("webhook not delivered", webhook=due.target.id, event=due.message.event, attempt=due.attempts + 1, problem=verdict.ended.error)
+                _log.info("webhook not delivered", webhook=due.target.id, message=due.message.event, attempt=due.attempts + 1, problem=verdict.ended.error)
         except MillstreamError as error:
-            _log.warning("webhook attempt not noted, it will be made again", webhook=due.target.id, event=due.message.event, problem=error.message)
+            _log.warning("webhook attempt not noted, it will be made again", webhook=due.target.id, message=due.message.event, problem=error.message)
         finally:
             del self._under_way[due.id]
             self._ended.set()

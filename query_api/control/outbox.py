@@ -34,6 +34,8 @@ class OutboxPublisher:
         self._leadership = Leadership(store.engine)
         self._wake = asyncio.Event()
         self._open = False
+        self._nothing_at: object = None
+        """The store's commits when nothing waited."""
         self.published = 0
         """Changes published since the start."""
         self.problem: str | None = None
@@ -84,8 +86,12 @@ class OutboxPublisher:
                 await self.republish_all()
             await self._store.forget_published(self._clock.now_us() - KEEP_PUBLISHED_US)
         self.problem = None
+        commits = self._store.commits()
+        if commits == self._nothing_at:
+            return False
         waiting = await self._store.unpublished(BATCH)
         if not waiting:
+            self._nothing_at = commits
             return False
         await self._topic.send([each.record for each in waiting])
         await self._store.mark_published(each.seq for each in waiting)

@@ -153,6 +153,11 @@ class WebhookQueue:
         waiting = [row for row in rows if row["delivery"] not in under_way][:limit]
         return [Due(row["delivery"], row["attempts"], target_of(row, now), Message(row["event"], row["body"])) for row in waiting]
 
+    async def next_attempt_us(self) -> int | None:
+        """When the next delivery is due that waits for its time; None when none waits."""
+        async with reading(self._engine) as connection:
+            return (await connection.execute(select(func.min(WebhookDeliveryRow.next_attempt_us)))).scalar_one()
+
     async def end(self, due: Due, ended: Ended, disable: str = "") -> None:
         """Notes what became of an attempt; with `disable`, also disables the webhook for this reason."""
         now = self._clock.now_us()

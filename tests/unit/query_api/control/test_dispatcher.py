@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from standardwebhooks import Webhook as Verifier
+from structlog.testing import capture_logs
 
 from infra.runtime.errors import Unavailable
 from infra.runtime.outbound import Answer, Outbound
@@ -81,7 +82,8 @@ class Room:
         """As a process has it that just started."""
         sender = WebhookSender(self.receivers.outbound(), self.clock)
         chosen = queue or WebhookQueue(self.store.engine, self.clock)
-        return WebhookDispatcher(chosen, sender, Leadership(self.store.engine, "webhooks"), self.clock, poll_s=0.01, keep_days=30)
+        leadership = Leadership(self.store.engine, "webhooks")
+        return WebhookDispatcher(chosen, sender, leadership, self.clock, poll_s=0.01, keep_days=30, commits=self.store.commits)
 
     async def webhook(self, url: str = "https://one.example/") -> tuple[Webhook, str]:
         return await self.webhooks.create("shop", {"url": url, "description": "", "events": (), "enabled": True}, NOBODY)
@@ -133,6 +135,9 @@ async def test_the_whole_schedule_then_failed(room: Room) -> None:
     await room.toggle()
     dispatcher = room.dispatcher()
     begin = room.clock.us
+    with capture_logs() as logs:
+        await once(dispatcher)
+    assert logs[-1] | {"event": "webhook not delivered", "problem": "the receiver answered 500"} == logs[-1]
     for _ in range(len(RETRIES_S) + 3):
         await once(dispatcher)
         (line,) = await room.log(webhook)

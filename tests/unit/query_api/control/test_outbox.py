@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from query_api.control.outbox import OutboxPublisher
 from query_api.control.store import ControlStore
@@ -69,6 +70,24 @@ async def test_changes_reach_the_topic_in_order_and_once(store: ControlStore) ->
     await publisher.publish_once()
     assert names(topic) == ["a", "b", "c", "b"] and topic.records[-1].deleted and publisher.published == 4
     assert await store.waiting() == 0
+
+
+async def test_polling_a_file_asks_it_nothing_while_nothing_is_committed(store: ControlStore) -> None:
+    topic = ScriptedTopic()
+    publisher = OutboxPublisher(store, topic)
+    await store.put("metric", "t", "a", "{}")
+    for _ in range(3):
+        await publisher.publish_once()
+    statements: list[str] = []
+    event.listen(store.engine.sync_engine, "before_cursor_execute", lambda _c, _cursor, statement, *_: statements.append(statement))
+    for _ in range(10):
+        await publisher.publish_once()
+    assert not statements
+    other = ControlStore(str(store.engine.url))
+    await other.put("metric", "t", "b", "{}")
+    await other.close()
+    await publisher.publish_once()
+    assert statements and names(topic) == ["a", "b"]
 
 
 async def test_a_restart_republishes_nothing_it_need_not(store: ControlStore) -> None:
