@@ -32,6 +32,8 @@ class Pace:
     s_per_block: float = 0.008
     s_per_row: float = 1e-4
     longest_s: float = 0.1
+    enough_rows: int = 1_000_000
+    """More rows make a block no cheaper by the row, so that many wait no longer than `s_per_block`."""
     return_s: float = 0.02
     """Those who were just answered are waited for as long as their block took, and this long at most."""
 
@@ -126,7 +128,7 @@ class GroupCommit(Generic[P]):
         return self._flights == 0 or (self._flights < MAX_FLIGHTS and not self._gains_by_waiting())
 
     def _due(self) -> float:
-        if self._all_are_there():
+        if self._all_are_there() or self._rows_waiting >= self._pace.enough_rows:
             return self._soonest
         return max(self._next_departure, self._back_by) if self._gains_by_waiting() else self._next_departure
 

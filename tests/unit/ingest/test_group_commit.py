@@ -34,7 +34,7 @@ class Piece:
 class Waits:
     """A pace of so many seconds after each block in turn, whatever its rows."""
 
-    s_per_block, return_s = 0.0, NEVER
+    s_per_block, return_s, enough_rows = 0.0, NEVER, LARGE_ROWS * 100
 
     def __init__(self, *seconds: float) -> None:
         self._seconds = iter(seconds)
@@ -224,11 +224,22 @@ async def test_when_all_who_send_are_back_nobody_is_waited_for() -> None:
 @pytest.mark.parametrize(("return_s", "blocks"), [(NEVER, ["a", "a2"]), (0.0, ["a"])], ids=["who waited for an answer", "who comes later"])
 async def test_a_part_counts_as_the_last_one_only_soon_after_an_answer(return_s: float, blocks: list[str]) -> None:
     broker = Broker()
-    commit = lane(broker, Pace(0.0, NEVER, NEVER, return_s))
+    commit = lane(broker, Pace(0.0, NEVER, NEVER, return_s=return_s))
     await submit(commit, Piece("a", LARGE_ROWS))
     await broker.acknowledge(0)
     await submit(commit, Piece("a2", LARGE_ROWS))
     assert broker.names == blocks
+
+
+async def test_enough_rows_wait_for_nobody_else() -> None:
+    broker = Broker()
+    commit = lane(broker, Pace(0.0, NEVER, NEVER, enough_rows=10, return_s=0.0))
+    await submit(commit, Piece("a", LARGE_ROWS))
+    await broker.acknowledge(0)
+    await submit(commit, Piece("b", 9))
+    assert broker.names == ["a"]
+    await submit(commit, Piece("c", 1))
+    assert broker.names == ["a", "b,c"]
 
 
 async def test_those_who_were_just_answered_get_the_time_that_their_block_took() -> None:
