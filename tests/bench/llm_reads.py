@@ -15,6 +15,7 @@ from typing import Final, overload
 
 import httpx
 import pytest
+import uvloop
 
 from tests.bench import llm_spans, load, peer
 from tests.bench.figures import Figure, Figures, percentile, tell
@@ -128,7 +129,7 @@ class _Endless(Sequence[bytes]):
 
 
 def _send(port: int, key: str, rate: float) -> None:
-    asyncio.run(load.run("127.0.0.1", port, _Endless(Requests(8, seed=5), key), int(rate * 3_600), 8, rate=rate))
+    uvloop.run(load.run("127.0.0.1", port, _Endless(Requests(8, seed=5), key), int(rate * 3_600), 8, rate=rate))
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 
 @dataclass
@@ -34,19 +35,52 @@ def get(path: str, key: str) -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
 
 
-async def _read(reader: asyncio.StreamReader) -> tuple[int, str]:
-    head = await reader.readuntil(b"\r\n\r\n")
-    status, length, position = int(head[9:12]), 0, ""
-    for line in head.split(b"\r\n")[1:]:
-        name, _, value = line.partition(b":")
-        lower = name.lower()
-        if lower == b"content-length":
-            length = int(value)
-        elif lower == b"x-millstream-position":
-            position = value.strip().decode()
-    if length:
-        await reader.readexactly(length)
-    return status, position
+class _Connection(asyncio.Protocol):
+    """A kept-alive connection with one request under way at a time."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._received = b""
+        self._answer: asyncio.Future[tuple[int, str]] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(exc or ConnectionResetError("the connection was closed before the answer"))
+
+    async def ask(self, request: bytes) -> tuple[int, str]:
+        """Status and position of the answer."""
+        assert self._transport is not None
+        self._answer = asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+        return await self._answer
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        self._received = received = self._received + data if self._received else data
+        end = received.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        head = received[:end].lower()
+        if len(received) < end + 4 + int(_header(head, b"content-length") or 0) or self._answer is None:
+            return
+        self._received = b""
+        self._answer.set_result((int(head[9:12]), _header(head, b"x-millstream-position").decode()))
+
+
+def _header(head: bytes, name: bytes) -> bytes:
+    """Of a head in lower case; empty when it is not there."""
+    start = head.find(b"\r\n" + name + b":")
+    if start < 0:
+        return b""
+    start += len(name) + 3
+    end = head.find(b"\r\n", start)
+    return head[start : end if end >= 0 else len(head)].strip()
 
 
 async def run(
@@ -59,7 +93,7 @@ async def run(
 
     async def client() -> None:
         nonlocal sent
-        reader, writer = await asyncio.open_connection(host, port, limit=1 << 20)
+        _, connection = await asyncio.get_running_loop().create_connection(_Connection, host, port)
         try:
             while sent < total:
                 number, sent = sent, sent + 1
@@ -68,9 +102,7 @@ async def run(
                     if (wait := due - time.perf_counter()) > 0:
                         await asyncio.sleep(wait)
                 begun = time.perf_counter()
-                writer.write(requests[number % len(requests)])
-                await writer.drain()
-                status, position = await _read(reader)
+                status, position = await connection.ask(requests[number % len(requests)])
                 ended = time.perf_counter()
                 outcome.requests += 1
                 outcome.statuses[status] = outcome.statuses.get(status, 0) + 1
@@ -81,7 +113,7 @@ async def run(
                     if on_answer is not None:
                         on_answer(position, time.time())
         finally:
-            writer.close()
+            connection.close()
 
     await asyncio.gather(*(client() for _ in range(connections)))
     outcome.seconds = time.perf_counter() - started
