@@ -22,6 +22,8 @@ _SETTING_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 # One thread keeps the rows of a body in their order and their blocks in their shape, which retried inserts rely on.
 _BODY_DEFAULTS = {"max_threads": "1", "max_insert_threads": "1", "input_format_parallel_parsing": "0"}
 _OPERATOR_DEFAULTS = {"async_insert": "0"}
+# Merges of large parts would otherwise take every core for seconds, while blocks wait to be stored and changes to be seen.
+_SERVER_SETTINGS = f"?background_pool_size={max(1, (os.cpu_count() or 1) // 2)}"
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class Engine:
         except OSError as error:
             os.close(self._lock)
             raise failure(76, "CANNOT_OPEN_FILE", f"Another process has the data folder {folder} open") from error
-        self._keeper = Connection(self._path)
+        self._keeper = Connection(self._path + _SERVER_SETTINGS)
         self._keeper.query("SELECT 1")
 
     def close(self) -> None:
