@@ -22,8 +22,9 @@ _SETTING_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 # One thread keeps the rows of a body in their order and their blocks in their shape, which retried inserts rely on.
 _BODY_DEFAULTS = {"max_threads": "1", "max_insert_threads": "1", "input_format_parallel_parsing": "0"}
 _OPERATOR_DEFAULTS = {"async_insert": "0"}
-# Merges of large parts would otherwise take every core for seconds, while blocks wait to be stored and changes to be seen.
-_SERVER_SETTINGS = f"?background_pool_size={max(1, (os.cpu_count() or 1) // 2)}"
+# Merges of large parts would otherwise take every core for seconds, while blocks wait to be stored and changes to be seen. Without CAP_SYS_NICE the
+# second setting changes nothing.
+_SERVER_SETTINGS = f"?background_pool_size={max(1, (os.cpu_count() or 1) // 2)}&os_threads_nice_value_merge_mutate=10"
 
 
 @dataclass(frozen=True)
