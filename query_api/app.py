@@ -24,6 +24,7 @@ from query_api.control.topic import KafkaControlTopic
 from query_api.control.webhook_queue import WebhookQueue
 from query_api.control.webhook_sender import WebhookSender
 from query_api.control.webhooks import WebhookStore
+from query_api.control.while_unchanged import WhileUnchanged
 from query_api.domain.breaker import Breaker
 from query_api.domain.endings import Endings
 from query_api.domain.evaluation_alerts import EvaluationAlerts
@@ -134,6 +135,7 @@ def create_app(settings: Settings) -> FastAPI:
             Probe("control_store", store_works, required=False),
         ),
         control=store,
+        projects=WhileUnchanged(store.commits),
         outbox=outbox,
         key_usage=key_usage,
         webhooks=Webhooks(WebhookStore(store.engine, clock), queue, outbound, clock),

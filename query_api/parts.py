@@ -7,7 +7,9 @@ from infra.runtime.settings import Settings
 from query_api.access import Access
 from query_api.block_writer import BlockWriter
 from query_api.control.outbox import OutboxPublisher
+from query_api.control.projects import Project
 from query_api.control.store import ControlStore
+from query_api.control.while_unchanged import WhileUnchanged
 from query_api.domain.health import Probes
 from query_api.domain.pinning import Pinning
 from query_api.domain.shown import ShownResults
@@ -51,6 +53,8 @@ class Parts:
     probes: Probes
     control: ControlStore
     """Where definitions are written; call `outbox.wake()` after a change."""
+    projects: WhileUnchanged[tuple[str, str], Project]
+    """By tenant and what a caller names a project by."""
     outbox: OutboxPublisher
     key_usage: KeyUsage
     """When each key was last used."""

@@ -67,7 +67,7 @@ class Annotations:
         written = self._distinct(target, drafts)
         existing: list[Annotation] = []
         with suppress(Unavailable):
-            existing = await self._reader.existing(caller.tenant, target, [key.target_id for key in written])
+            existing = await self._reader.existing(caller.tenant, target, written)
         return await self._publish(caller, self._annotations(caller, written, existing))
 
     async def write_visible(self, caller: Caller, target: Target, drafts: Sequence[Draft]) -> tuple[list[str], Positions]:
@@ -77,7 +77,7 @@ class Annotations:
         """
         written = self._distinct(target, drafts)
         await self._check_targets(caller.tenant, target, written)
-        existing = await self._reader.existing(caller.tenant, target, [key.target_id for key in written])
+        existing = await self._reader.existing(caller.tenant, target, written)
         annotations = self._annotations(caller, written, existing)
         positions = await self._publish(caller, annotations)
         await self._parts.writer.visible(positions)

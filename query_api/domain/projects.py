@@ -31,6 +31,9 @@ class Projects:
 
     async def get(self, tenant: str, identifier: str) -> Project:
         """The project with this GlobalID or name. Raises NotFound, and ValidationFailed for the id of something else."""
+        return await self._parts.projects.get((tenant, identifier), lambda: self._found(tenant, identifier))
+
+    async def _found(self, tenant: str, identifier: str) -> Project:
         named = parse(identifier)
         if named is not None and named.type == "Project":
             number = row_number(identifier, "Project")

@@ -1,6 +1,6 @@
 """Annotations of what is visible: those of a deleted span, trace or session are not found, and those of a moved trace are where it is now."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -30,7 +30,10 @@ FROM spans WHERE {where} AND span_id IN {{ids:Array(String)}} GROUP BY span_id
 _FIELDS: Final = """target, target_id, position, name, identifier, trace_id, annotator_kind, label, score, explanation, metadata, source, user_id,
        toUnixTimestamp64Micro(created) AS created_us, toUnixTimestamp64Micro(updated) AS updated_us"""
 _OF_TARGET: Final = "tenant = {tenant:String} AND target = {target:String}"
-_EXISTING: Final = f"SELECT {_FIELDS} FROM annotations FINAL WHERE {_OF_TARGET} AND target_id IN {{ids:Array(String)}} AND deleted = 0"
+_EXISTING: Final = f"""
+SELECT {_FIELDS} FROM annotations FINAL
+WHERE {_OF_TARGET} AND target_id IN {{ids:Array(String)}} AND name IN {{names:Array(String)}} AND deleted = 0
+"""
 
 # An annotation without a trace is about the target in whatever trace, one with a trace about the span of that trace.
 _MATCHING: Final = """
@@ -113,9 +116,16 @@ class AnnotationReader:
         visible = await self._visible.of_tenant(tenant)
         return {row["id"]: integer(row["documents"]) for row in await self._by_ids(_DOCUMENTS.format(where=visible.where), visible.params, span_ids)}
 
-    async def existing(self, tenant: str, target: Target, ids: Sequence[str]) -> list[Annotation]:
-        """Every annotation with these targets, whether the target is visible or not."""
-        return [_annotation(row) for row in await self._by_ids(_EXISTING, {"tenant": tenant, "target": target}, ids)]
+    async def existing(self, tenant: str, target: Target, keys: Iterable[Key]) -> list[Annotation]:
+        """The annotations with these keys, and perhaps others of the same targets, whether the target is visible or not."""
+        wanted, found = list(keys), dict[Key, Annotation]()
+        for start in range(0, len(wanted), _AT_ONCE):
+            some = wanted[start : start + _AT_ONCE]
+            of = {"ids": list(dict.fromkeys(key.target_id for key in some)), "names": list(dict.fromkeys(key.name for key in some))}
+            for row in await self._rows.query(_EXISTING, {"tenant": tenant, "target": target, **of}):
+                annotation = _annotation(row)
+                found[annotation.key] = annotation
+        return list(found.values())
 
     async def page(self, tenant: str, project: str, target: Target, wanted: AnnotationFilter, *, limit: int, after: Place | None = None) -> list[Annotation]:
         """Up to `limit` annotations from behind a place on, the newest first by when they were created, which an update does not change."""

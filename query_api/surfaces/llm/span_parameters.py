@@ -17,7 +17,7 @@ _ATTRIBUTE = (
 )
 
 
-def _wanted(
+async def _wanted(
     start_time: Annotated[datetime | None, Query(description="Spans that began at or after this; UTC without an offset.")] = None,
     end_time: Annotated[datetime | None, Query(description="Spans that began before this.")] = None,
     trace_id: Annotated[list[str] | None, Query(description="Only these traces; hex, may be repeated.")] = None,

@@ -16,6 +16,7 @@ from query_api.control.store import ControlStore
 from query_api.control.topic import KafkaControlTopic
 from query_api.control.webhook_queue import WebhookQueue
 from query_api.control.webhooks import WebhookStore
+from query_api.control.while_unchanged import WhileUnchanged
 from query_api.domain.health import Probe, Probes
 from query_api.domain.pinning import Pinning
 from query_api.domain.shown import ShownResults
@@ -145,6 +146,7 @@ def make_parts(
         flow=Flow(ledger, clock),
         probes=probes or Probes(Probe("clickhouse", works)),
         control=store,
+        projects=WhileUnchanged(store.commits),
         outbox=outbox,
         key_usage=KeyUsage("127.0.0.1:1"),
         webhooks=Webhooks(WebhookStore(store.engine, clock), WebhookQueue(store.engine, clock), Outbound((), 1.0), clock),
