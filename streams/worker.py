@@ -27,6 +27,9 @@ from streams.redefinitions import Redefinitions
 
 _log = structlog.get_logger()
 
+STOP_S = 12.0
+"""How long a worker takes at most to end; whoever started it waits somewhat longer before it kills it."""
+
 
 async def run_worker(settings: Settings) -> None:
     """Run until SIGINT or SIGTERM; what is under way is finished first. Waits for Kafka and ClickHouse as long as it takes."""
@@ -64,9 +67,14 @@ async def run_worker(settings: Settings) -> None:
     if judging is not None:
         judging.cancel()
         await asyncio.gather(judging, return_exceptions=True)
-    await app.stop()
-    await follower.stop()
-    await producer.stop()
+    try:
+        async with asyncio.timeout(STOP_S):
+            await app.stop()
+            await follower.stop()
+            await producer.stop()
+    except TimeoutError:
+        # The consumer's thread does not come back when Kafka is away. Whatever it could not commit comes again and is skipped.
+        _log.warning("ending without having left the consumer group", waited_s=STOP_S)
     await clickhouse.aclose()
 
 

@@ -144,6 +144,8 @@ async def test_a_broker_killed_and_restarted_loses_nothing(broker: Broker, store
         await broker.ready()
         await eventually(lambda: len(definitions.tenants()) == 21, 60)
         assert follower.refused == 0
+        # Definitions are read before the publisher notes that the broker has them.
+        await eventually(lambda: publisher.published >= 21)
     assert await store.waiting() == 0
 
 

@@ -41,6 +41,17 @@ async def test_a_sleeping_worker_wakes_after_another_took_over(stack: LiveStack)
     await assert_exact(stack, load.experiment, load.acknowledged)
 
 
+async def test_a_worker_that_is_told_to_stop_ends_also_without_kafka(stack: LiveStack) -> None:
+    (worker,) = stack.workers
+    await asyncio.to_thread(stack.parts.kill_kafka)
+
+    async def noticed() -> bool:
+        return "Unable connect to node" in stack.log(worker)
+
+    await eventually(noticed, timeout=30)
+    assert await asyncio.to_thread(stack.remove_worker, worker) == 0
+
+
 async def _stored(stack: LiveStack, load: Load) -> int:
     clickhouse = stack.clickhouse()
     try:

@@ -83,9 +83,10 @@ class LiveStack:
 
     def start(self) -> Self:
         """Start everything and wait until it is ready."""
-        atexit.register(self.stop)
         try:
             self.parts.start()
+            # After the parts said the same of themselves: what is said last is done first, and services end while their stores are still there.
+            atexit.register(self.stop)
             asyncio.run(FirstStart(Console(quiet=True)).prepare(self.settings))
             for name in ("query", "ingest"):
                 self._spawn(name, name, {})
