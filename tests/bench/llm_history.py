@@ -22,7 +22,7 @@ DAY_NS: Final = 86_400 * 10**9
 ORIGINALS: Final = 200_000
 """Spans that are made in full; the rest are copies, as different to an index as the originals are from each other."""
 _REQUESTS_OF_BLOCK: Final = 10
-_MERGES_S: Final = 60.0
+_MERGES_S: Final = 240.0
 """Merges that take longer go on beside the benchmark."""
 
 # A copy begins hours after its original, the last hours of the day come round to its beginning: side by side the two would compress too well.
