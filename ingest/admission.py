@@ -1,13 +1,13 @@
 """Who may come in, and how much at once."""
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 
 import msgspec
 
 from infra.runtime.clock import Clock
-from infra.runtime.errors import Forbidden, Overloaded, Unauthenticated
+from infra.runtime.errors import Forbidden, Overloaded, Unauthenticated, Unavailable
 from infra.runtime.settings import Settings
 from ingest.key_usage import KeyUsage
 from schemas.definitions import Definitions, Key
@@ -79,8 +79,11 @@ class _Reservation:
 class Admission:
     """Checks keys against the definitions followed from the control topic, and bounds the bytes in flight."""
 
-    def __init__(self, definitions: Definitions, settings: Settings, clock: Clock, usage: KeyUsage | None = None) -> None:
-        """`usage` is told of every valid key that comes."""
+    def __init__(
+        self, definitions: Definitions, settings: Settings, clock: Clock, usage: KeyUsage | None = None, complete: Callable[[], bool] = lambda: True
+    ) -> None:
+        """`usage` is told of every valid key that comes; `complete` says whether the definitions that were there at the start have been read."""
+        self._complete = complete
         self._definitions = definitions
         self._settings = settings
         self._clock = clock
@@ -102,7 +105,7 @@ class Admission:
         return caller
 
     def identify(self, headers: Mapping[str, str], client: str, *, keyless: bool = False) -> Caller:
-        """The caller of a request. Raises Unauthenticated without a valid key.
+        """The caller of a request. Raises Unauthenticated without a valid key, and Unavailable while a key may be unknown only because it was not read yet.
 
         With `keyless`, a request without any key that comes from this machine belongs to the default tenant, where the
         settings allow it; a wrong key is refused all the same.
@@ -113,6 +116,8 @@ class Admission:
                 return Caller(self._settings.default_tenant, "")
             raise Unauthenticated("Send an API key: `Authorization: Bearer KEY`, `api-key: KEY` or `X-API-Key: KEY`.")
         caller = self._known(text)
+        if caller is None and not self._complete():
+            raise Unavailable("The API keys have not been read yet. Nothing was stored; try again.", retry_after_s=1)
         if caller is None:
             raise Unauthenticated("The API key is unknown, expired or revoked.")
         return caller

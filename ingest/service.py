@@ -75,7 +75,7 @@ async def run_ingest(settings: Settings, wrap: Callable[[Any], Any] = lambda app
     follower = CompactedFollower(settings.kafka.bootstrap, CONTROL.name, applied_to(definitions))
     usage = KeyUsage(publisher)
     shared = Shared(settings.ingest.redis_url, clock) if settings.ingest.redis_url else None
-    admission = Admission(definitions, settings, clock, usage)
+    admission = Admission(definitions, settings, clock, usage, lambda: follower.is_caught_up)
     metrics.IN_FLIGHT.set_function(lambda: admission.in_flight_bytes)
     json_doors = JsonDoors(publisher, settings.ingest, clock, ExperimentChecks(definitions, settings.ingest))
     lanes = OtlpLanes(publisher, settings, clock, FlagExposures(definitions, json_doors.store_events))

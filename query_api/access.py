@@ -1,13 +1,13 @@
 """Who is calling: the tenant comes from the API key and from nothing else."""
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
 
 from infra.runtime.clock import Clock
-from infra.runtime.errors import Forbidden, Unauthenticated
+from infra.runtime.errors import Forbidden, Unauthenticated, Unavailable
 from infra.runtime.settings import Settings
 from query_api.control.audit import Actor
 from schemas.definition_kinds import Key, Role, Scope, Tier
@@ -69,14 +69,16 @@ def key_text(headers: Mapping[str, str]) -> str | None:
 class Access:
     """Checks keys against the definitions in force. Works with the control store down, since those come from Kafka."""
 
-    def __init__(self, settings: Settings, definitions: Definitions, clock: Clock) -> None:
+    def __init__(self, settings: Settings, definitions: Definitions, clock: Clock, known: Callable[[], bool] = lambda: True) -> None:
+        """`known` says whether the definitions that were there at the start have been read."""
+        self._known = known
         self._settings = settings
         self._definitions = definitions
         self._clock = clock
 
     def with_key(self, text: str, scope: Scope) -> Caller:
-        """The caller a key stands for. Raises Unauthenticated for an unknown, revoked or expired key and Forbidden when
-        it lacks the scope."""
+        """The caller a key stands for. Raises Unauthenticated for an unknown, revoked or expired key, Unavailable while a key may be unknown only
+        because it was not read yet, and Forbidden when it lacks the scope."""
         key = self._key(text)
         if not key.allows(scope):
             raise Forbidden(f"this API key has no {scope} scope", details={"scope": scope})
@@ -98,6 +100,8 @@ class Access:
 
     def _key(self, text: str) -> Key:
         key = self._definitions.key_for(text, self._clock.now_us())
+        if key is None and not self._known():
+            raise Unavailable("The API keys have not been read yet. Try again in a moment; if that lasts, Kafka cannot be reached.", retry_after_s=1)
         if key is None:
             raise Unauthenticated("the API key is not valid; it may have been revoked or have expired")
         return key

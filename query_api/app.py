@@ -1,6 +1,7 @@
 """The query service: one application with every surface, and what runs beside it."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -56,6 +57,8 @@ from schemas.topics import CONTROL, UPDATES
 
 _log = structlog.get_logger()
 
+DEFINITIONS_DEADLINE_S = 5.0
+"""How long a start waits for the definitions; without Kafka it goes on without them."""
 RETRY_FIRST_S = 0.5
 RETRY_MAX_S = 10.0
 
@@ -116,7 +119,7 @@ def create_app(settings: Settings) -> FastAPI:
         settings=settings,
         clock=clock,
         definitions=definitions,
-        access=Access(settings, definitions, clock),
+        access=Access(settings, definitions, clock, lambda: follower.is_caught_up),
         rows=rows,
         visible=VisibleSpans(rows),
         newest=NewestSpans(rows, clock),
@@ -175,6 +178,9 @@ def create_app(settings: Settings) -> FastAPI:
         await follower.start()
         await key_usage.start()
         await producer.start()
+        # So that who is told that the service is there finds the keys and definitions there too.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(follower.caught_up(), DEFINITIONS_DEADLINE_S)
         settle()
         loops = {
             "definitions": publish_definitions,

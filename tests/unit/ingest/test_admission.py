@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from infra.runtime.clock import SystemClock
-from infra.runtime.errors import Forbidden, Overloaded, Unauthenticated
+from infra.runtime.errors import Forbidden, Overloaded, Unauthenticated, Unavailable
 from infra.runtime.settings import IngestSettings, Settings
 from ingest.admission import Admission, key_text
 from schemas.api_keys import hash_secret
@@ -114,3 +114,17 @@ def test_bytes_in_flight_are_bounded_and_given_back() -> None:
     with pytest.raises(KeyError), gate.reserve(100):
         raise KeyError
     assert gate.in_flight_bytes == 0
+
+
+def test_a_key_that_may_only_not_have_been_read_yet_is_not_called_unknown() -> None:
+    read = False
+    definitions = Definitions()
+    gate = Admission(definitions, Settings(), SystemClock(), complete=lambda: read)
+    with pytest.raises(Unavailable):
+        gate.identify({"api-key": TEXT}, "10.0.0.1")
+    key = Key(tenant="acme", id="k1", name="one", sha256=hash_secret(TEXT), role="ingest")
+    definitions.apply(ControlRecord("key", "acme", "k1", 1, False, encode_definition(key), 1))
+    assert gate.identify({"api-key": TEXT}, "10.0.0.1").tenant == "acme"
+    read = True
+    with pytest.raises(Unauthenticated):
+        gate.identify({"api-key": "mlst_another"}, "10.0.0.1")

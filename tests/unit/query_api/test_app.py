@@ -27,4 +27,4 @@ async def test_it_starts_answers_and_stops_with_everything_away(tmp_path: Path) 
         spans = await http.get("/llm/v1/projects/default/spans")
         assert (spans.status_code, spans.headers["retry-after"]) == (503, "1")
         unknown = await http.get("/platform/v1/topics", headers={"api-key": "nobody"})
-        assert unknown.status_code == 401
+        assert (unknown.status_code, unknown.headers["retry-after"]) == (503, "1"), "the key may be on the topic that was not read yet"
