@@ -39,9 +39,7 @@ async def since(
     time in microseconds, value (0 when there is none). In several tables, so that what is in memory at a time stays small."""
     for scope in slices(Scope(tenant, experiment, included), rows * _RAW):
         params = {**scope.params, "until": dict(until)}
-        yield await clickhouse.query_arrow(
-            _EVENTS, params, settings={**_SETTINGS, "output_format_arrow_low_cardinality_as_dictionary": 1, "max_threads": 1}, timeout=timeout
-        )
+        yield await clickhouse.query_arrow(_EVENTS, params, settings={**_SETTINGS, "output_format_arrow_low_cardinality_as_dictionary": 1}, timeout=timeout)
 
 
 async def sealed_and_since(
