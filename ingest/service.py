@@ -95,8 +95,7 @@ async def run_ingest(settings: Settings, wrap: Callable[[Any], Any] = lambda app
     sockets = [_listen(settings.host, port) for port in (settings.port.main, *ports)]
     await follower.start()
     await producer.start()
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(follower.caught_up(), KEYS_DEADLINE_S)
+    await follower.caught_up(KEYS_DEADLINE_S)
     async with _grpc(settings, lanes, admission), _bridge(settings, lanes, publisher), _published(usage):
         config = uvicorn.Config(
             wrap(front), http=HttpProtocol, log_level="warning", access_log=False, lifespan="off", timeout_keep_alive=75, timeout_graceful_shutdown=10, backlog=4_096, ws_max_size=16_777_216,

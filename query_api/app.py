@@ -1,7 +1,6 @@
 """The query service: one application with every surface, and what runs beside it."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -179,8 +178,7 @@ def create_app(settings: Settings) -> FastAPI:
         await key_usage.start()
         await producer.start()
         # So that who is told that the service is there finds the keys and definitions there too.
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(follower.caught_up(), DEFINITIONS_DEADLINE_S)
+        await follower.caught_up(DEFINITIONS_DEADLINE_S)
         settle()
         loops = {
             "definitions": publish_definitions,

@@ -1,6 +1,7 @@
 """Follows a compacted topic from its first record on, for ever."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 import structlog
@@ -55,9 +56,10 @@ class CompactedFollower:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def caught_up(self) -> None:
-        """Returns when every record that stood on the topic at the first connection was handed on."""
-        await self._caught_up.wait()
+    async def caught_up(self, at_most_s: float | None = None) -> None:
+        """Returns when every record that stood on the topic at the first connection was handed on, or when so many seconds have passed."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._caught_up.wait(), at_most_s)
 
     @property
     def is_caught_up(self) -> bool:
