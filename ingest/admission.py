@@ -116,11 +116,11 @@ class Admission:
                 return Caller(self._settings.default_tenant, "")
             raise Unauthenticated("Send an API key: `Authorization: Bearer KEY`, `api-key: KEY` or `X-API-Key: KEY`.")
         caller = self._known(text)
-        if caller is None and not self._complete():
+        if caller is not None:
+            return caller
+        if not self._complete():
             raise Unavailable("The API keys have not been read yet. Nothing was stored; try again.", retry_after_s=1)
-        if caller is None:
-            raise Unauthenticated("The API key is unknown, expired or revoked.")
-        return caller
+        raise Unauthenticated("The API key is unknown, expired or revoked.")
 
     def recognise(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller | None:
         """The caller of a request that the query service will judge, from its raw headers; None without a valid key."""

@@ -69,9 +69,9 @@ def key_text(headers: Mapping[str, str]) -> str | None:
 class Access:
     """Checks keys against the definitions in force. Works with the control store down, since those come from Kafka."""
 
-    def __init__(self, settings: Settings, definitions: Definitions, clock: Clock, known: Callable[[], bool] = lambda: True) -> None:
-        """`known` says whether the definitions that were there at the start have been read."""
-        self._known = known
+    def __init__(self, settings: Settings, definitions: Definitions, clock: Clock, complete: Callable[[], bool] = lambda: True) -> None:
+        """`complete` says whether the definitions that were there at the start have been read."""
+        self._complete = complete
         self._settings = settings
         self._definitions = definitions
         self._clock = clock
@@ -100,11 +100,11 @@ class Access:
 
     def _key(self, text: str) -> Key:
         key = self._definitions.key_for(text, self._clock.now_us())
-        if key is None and not self._known():
+        if key is not None:
+            return key
+        if not self._complete():
             raise Unavailable("The API keys have not been read yet. Try again in a moment; if that lasts, Kafka cannot be reached.", retry_after_s=1)
-        if key is None:
-            raise Unauthenticated("the API key is not valid; it may have been revoked or have expired")
-        return key
+        raise Unauthenticated("the API key is not valid; it may have been revoked or have expired")
 
     def _caller(self, key: Key, text: str) -> Caller:
         operator = key.allows("admin") and key.tenant == self._settings.default_tenant

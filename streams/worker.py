@@ -32,7 +32,7 @@ STOP_S = 12.0
 
 
 async def run_worker(settings: Settings) -> None:
-    """Run until SIGINT or SIGTERM; what is under way is finished first. Waits for Kafka and ClickHouse as long as it takes."""
+    """Run until SIGINT or SIGTERM; what is under way is finished first, within `STOP_S`. Waits for Kafka and ClickHouse as long as it takes."""
     clock = SystemClock()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

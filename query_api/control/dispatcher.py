@@ -39,7 +39,7 @@ class WebhookDispatcher:
         *,
         poll_s: float,
         keep_days: int,
-        commits: Callable[[], object] = object,
+        commits: Callable[[], object],
     ) -> None:
         """`commits` gives something equal to what it gave before only when nothing was committed to the store in between."""
         self._queue = queue
