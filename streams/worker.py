@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import os
 import signal
+import threading
 from typing import Any
 
 import structlog
@@ -37,7 +39,7 @@ async def run_worker(settings: Settings) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, _told_to_stop, stop)
     clickhouse = ClickHouse(settings.clickhouse.url, settings.clickhouse.user, settings.clickhouse.password.get_secret_value(), settings.clickhouse.database)
     producer = Producer(settings.kafka)
     definitions = Definitions()
@@ -67,15 +69,25 @@ async def run_worker(settings: Settings) -> None:
     if judging is not None:
         judging.cancel()
         await asyncio.gather(judging, return_exceptions=True)
-    try:
-        async with asyncio.timeout(STOP_S):
-            await app.stop()
-            await follower.stop()
-            await producer.stop()
-    except TimeoutError:
-        # The consumer's thread does not come back when Kafka is away. Whatever it could not commit comes again and is skipped.
-        _log.warning("ending without having left the consumer group", waited_s=STOP_S)
+    await app.stop()
+    await follower.stop()
+    await producer.stop()
     await clickhouse.aclose()
+
+
+def _told_to_stop(stop: asyncio.Event) -> None:
+    """Ask for an orderly end, and have one in any case: with Kafka away neither its clients nor the threads that hold them need ever come back."""
+    if not stop.is_set():
+        stop.set()
+        last = threading.Timer(STOP_S, _end_at_once)
+        last.daemon = True
+        last.start()
+
+
+def _end_at_once() -> None:
+    # Whatever could not be committed comes again and is skipped.
+    _log.warning("ending without having left the consumer group", waited_s=STOP_S)
+    os._exit(0)
 
 
 async def _judging(judges: JudgeConsumer) -> None:
