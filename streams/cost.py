@@ -1,8 +1,9 @@
-"""Cost: what a tenant's telemetry used and what that costs, by provider, model, project, user, session, trace, prompt version and service.
+"""Cost: what a tenant's telemetry used and what that costs, by provider, model, project, user, session, prompt version and service.
 
 Marks name a service. A refresh adds up the touched minutes of that service again from the distinct rows, hands the sums up
 (5m from 1m, 1h from 5m, 1d from 1h, all from 1d) for the subjects in those minutes only, and prices the windows of those
-subjects. So it costs what changed.
+subjects. So it costs what changed. Windows of a trace are not kept: there are as many as calls, and whoever wants one adds it up
+from its spans.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from infra.runtime.clickhouse import ClickHouse
 from infra.runtime.clock import Clock
-from schemas.cost import FINER, TRACE, Piece, Usage, figures, pieces, whole_minutes
+from schemas.cost import FINER, Piece, Usage, figures, pieces, whole_minutes
 from schemas.definitions import Definitions, PriceList, to_us
 from schemas.windows import MINUTE_US, Grain, window_end, window_start, windows_touched
 from streams.publish_windows import Items, WindowWriter
@@ -97,7 +98,7 @@ class Cost(WholeRefresh):
             starts = windows_touched((start // MINUTE_US for start in minutes), grain)
             windows = await self._windows(tenant, grain, starts, touched, (0, 1))
             # A subject that was in one touched window may be looked up in another it was never in: only its own count.
-            mine = {(f"{dimension}={value}", window_start(start, grain)) for start, dimension, value in held if _has_windows(grain, dimension)}
+            mine = {(f"{dimension}={value}", window_start(start, grain)) for start, dimension, value in held}
             chosen: dict[str, dict[int, Items]] = {}
             for name, start in mine:
                 chosen.setdefault(name, {})[start] = windows.get(name, {}).get(start, {})
@@ -134,8 +135,7 @@ class Cost(WholeRefresh):
     async def _usage(
         self, tenant: str, grain: Grain, piece: Piece, starts: Sequence[int] | None, touched: Touched | None, page: tuple[int, int], hourly: bool
     ) -> list[tuple[int, Usage]]:
-        traces = _has_windows(grain, TRACE)
-        return await reader.usage(self._clickhouse, tenant, piece, starts, touched, page, hourly=hourly, traces=traces, timeout=self._timeout)
+        return await reader.usage(self._clickhouse, tenant, piece, starts, touched, page, hourly=hourly, timeout=self._timeout)
 
     def _prices(self, tenant: str, at_us: int, hourly: bool) -> PriceList:
         """The list in force; series are priced by the list at the start of their hour."""
@@ -150,8 +150,3 @@ def changed_span(before: Sequence[PriceList], now: Sequence[PriceList]) -> tuple
         return None
     later = [at for at in (to_us(prices.effective_from) for prices in kept) if at > max(changed)]
     return max(min(changed), 0), min(later, default=None)
-
-
-def _has_windows(grain: Grain, dimension: str) -> bool:
-    """A trace is short and there are many: it has windows of a minute and of all time only."""
-    return dimension != TRACE or grain in (Grain.MINUTE, Grain.ALL)

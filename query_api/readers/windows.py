@@ -86,6 +86,11 @@ class WindowFilter:
         """The fields that are set."""
         return {name: value for name in _CONDITIONS if (value := getattr(self, name)) is not None}
 
+    def takes(self, item: "WindowItem") -> bool:
+        """Whether an item that did not come from the table is among them."""
+        exact = all(value in (None, getattr(item, name)) for name, value in (("subject", self.subject), ("grain", self.grain), ("item", self.item)))
+        return exact and (self.start_us is None or item.start_us >= self.start_us) and (self.end_us is None or item.start_us < self.end_us)
+
 
 @dataclass(frozen=True)
 class WindowItem:

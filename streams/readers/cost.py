@@ -8,22 +8,18 @@ from infra.runtime.clickhouse import ClickHouse
 from schemas.cost import (
     ACTIVE_SERIES,
     BYTES,
-    CACHED,
     COARSER,
-    COMPLETION,
     FINER,
     LOG_RECORDS,
     METRIC_POINTS,
-    PROMPT,
     PROMPT_VERSION,
-    REASONING,
     SERIES_HOURS,
     SPANS,
-    TRACE,
     Piece,
     Usage,
 )
 from schemas.tables.cardinality_states import EMPTY_SKETCH
+from schemas.token_usage_sql import TOKENS, USED_TOKENS
 from schemas.windows import MICROSECONDS, Grain, windows_touched
 
 _SETTINGS = {"max_threads": 1, "max_memory_usage": 1_073_741_824, "max_bytes_before_external_group_by": 402_653_184}
@@ -31,8 +27,6 @@ _WRITE = {**_SETTINGS, "async_insert": 0, "insert_deduplicate": 0, "max_insert_t
 _COLUMNS = "tenant, grain, within, window_start, dimension, value, service, provider, model, unit, project, quantity, billed, series, computed"
 _MINUTES = "(SELECT toDateTime(intDiv(arrayJoin({starts:Array(Int64)}), 1000000), 'UTC'))"
 _OF_SERVICE = "tenant = {tenant:String} AND service = {service:String}"
-MAX_TOKENS = 1_000_000_000_000
-"""More tokens than this in one span are a client's mistake and count as this many; sums cannot overflow."""
 
 
 def _times(name: str) -> str:
@@ -45,26 +39,18 @@ def _start(time: str, grain: Grain | None) -> str:
     return f"fromUnixTimestamp64Micro(intDiv(toUnixTimestamp64Micro({time}), {length}) * {length}, 'UTC')" if length else "toDateTime64(0, 6, 'UTC')"
 
 
-# Prompt tokens include those read from the cache and completion tokens the reasoning, in both conventions. A span that says
-# otherwise (more cached than prompt) counts them apart, so all of its prompt is billed.
 _TOKENS = f"""
 SELECT minute, entry.1 AS dimension, entry.2 AS value, provider, model, entry.3 AS unit, project_name, sum(entry.4) AS quantity, sum(entry.5) AS billed,
     {EMPTY_SKETCH} AS series
 FROM (
     SELECT toStartOfMinute(start_time) AS minute, toString(llm_provider) AS provider, toString(llm_model) AS model, toString(project) AS project_name,
-        user_id, session_id, trace_id, least(prompt_tokens, {MAX_TOKENS}) AS prompt, least(completion_tokens, {MAX_TOKENS}) AS completion,
-        least(cached_tokens, {MAX_TOKENS}) AS cached, least(reasoning_tokens, {MAX_TOKENS}) AS reasoning,
-        [('{PROMPT}', prompt, toUInt64(if(cached <= prompt, prompt - cached, prompt))), ('{CACHED}', cached, cached),
-         ('{COMPLETION}', completion, toUInt64(if(reasoning <= completion, completion - reasoning, completion))),
-         ('{REASONING}', reasoning, reasoning)] AS units,
-        [('provider', provider), ('model', model), ('project', project_name), ('user', user_id), ('session', session_id), ('{TRACE}', trace_id),
+        {TOKENS},
+        [('provider', provider), ('model', model), ('project', project_name), ('user', user_id), ('session', session_id),
          ('{PROMPT_VERSION}', toString(prompt_version)), ('service', {{service:String}})] AS places
     FROM spans FINAL
-    WHERE {_OF_SERVICE} AND toStartOfMinute(start_time) IN {_MINUTES} AND quarantined = 0
-        AND prompt_tokens + completion_tokens + cached_tokens + reasoning_tokens > 0
+    WHERE {_OF_SERVICE} AND toStartOfMinute(start_time) IN {_MINUTES} AND {USED_TOKENS}
 )
-ARRAY JOIN arrayFlatten(arrayMap(p -> arrayMap(u -> (p.1, p.2, u.1, toUInt64(u.2), toUInt64(u.3)), arrayFilter(u -> u.2 > 0, units)),
-    arrayFilter(p -> p.2 != '', places))) AS entry
+ARRAY JOIN arrayFlatten(arrayMap(p -> arrayMap(u -> (p.1, p.2, u.1, u.2, u.3), units), arrayFilter(p -> p.2 != '', places))) AS entry
 GROUP BY minute, dimension, value, provider, model, unit, project_name
 """
 
@@ -166,13 +152,12 @@ async def usage(
     page: tuple[int, int],
     *,
     hourly: bool,
-    traces: bool,
     timeout: float,
 ) -> list[tuple[int, Usage]]:
     """Usage in a piece of time by window start, all services together; with `starts` None the piece is one window, given as start 0.
 
     `touched` limits it to the subjects there, `page` (number, count) to a share of the subjects. `hourly` asks for
-    series_hours, else for all the rest. `traces` False leaves the subjects that are traces out.
+    series_hours, else for all the rest.
     """
     coarser = COARSER.get(piece.grain)
     params: dict[str, Any] = {"tenant": tenant, "from": piece.from_us, "page": page[0], "pages": page[1], **(touched.params if touched else {})}
@@ -189,8 +174,6 @@ async def usage(
         params["windows"] = list(starts)
     if touched is not None:
         wanted.append(_TOUCHED)
-    if not traces:
-        wanted.append(f"dimension != '{TRACE}'")
     if page[1] > 1:
         wanted.append("cityHash64(dimension, value) % {pages:UInt32} = {page:UInt32}")
     wanted.append(f"unit {'=' if hourly else '!='} '{SERIES_HOURS}' AND quantity > 0")

@@ -16,6 +16,7 @@ from tests.support import eventually
 
 DAY_S = 86_400
 PROMPT_TOKENS, COMPLETION_TOKENS = 1_000_000, 200_000
+_UNITS = ("completion_tokens", "prompt_tokens")
 
 
 def _trace(number: int, at_s: float, **attributes: str) -> dict[str, Any]:
@@ -131,3 +132,56 @@ async def test_llm_costs_of_a_project_are_live(live: LiveStack, client: httpx.As
 
         await eventually(all_came, timeout=60)
         assert set(found.values()) == {0.15}
+
+
+async def test_llm_costs_of_a_trace_are_computed_when_they_are_read(live: LiveStack, client: httpx.AsyncClient) -> None:
+    begun = time.time() - time.time() % 60
+    number = 0xC057_3000
+    later, other = _trace(number, begun, **{"llm.model_name": "nobody-knows"}), _trace(number + 1, begun)
+    later["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["spanId"] = f"{1:016x}"
+    seen = await _send(client, "costs of traces", _trace(number, begun - 60), later, other)
+    windows = f"{live.main_url}/platform/v1/windows/cost"
+
+    async def read(**params: Any) -> dict[str, Any]:
+        answer = await client.get(windows, params={"subject": f"trace={number:032x}", **params}, headers=seen)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    page = await read()
+    starts = [datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for at in (begun - 60, begun)]
+    assert [(each["grain"], each["window_start"], each["item"]) for each in page["data"]] == [
+        (grain, start, unit) for grain, start in (*(("1m", start) for start in starts), ("all", "1970-01-01T00:00:00Z")) for unit in _UNITS
+    ]
+    assert any(place.startswith("spans:") for place in page["data"][0]["positions"])
+    figures = {(each["grain"], each["window_start"], each["item"]): each["figures"] for each in page["data"]}
+    assert [figures["1m", start, "prompt_tokens"]["amount"] for start in starts] == [0.15, None]
+    whole = figures["all", "1970-01-01T00:00:00Z", "prompt_tokens"]
+    assert (whole["quantity"], whole["amount"], whole["unpriced"]) == (2 * PROMPT_TOKENS, 0.15, PROMPT_TOKENS) and "'nobody-knows'" in whole["reason"]
+
+    for order in ("asc", "desc"):
+        found, cursor = [], None
+        while True:
+            part = await read(limit=4, order=order, **({"cursor": cursor} if cursor else {}))
+            found += [(each["grain"], each["window_start"], each["item"]) for each in part["data"]]
+            cursor = part["next_cursor"]
+            if cursor is None:
+                break
+        assert found == sorted(figures, reverse=order == "desc")
+    assert [each["item"] for each in (await read(grain="all", item="completion_tokens"))["data"]] == ["completion_tokens"]
+    assert {each["window_start"] for each in (await read(start=starts[1]))["data"]} == {starts[1]}
+    assert {each["window_start"] for each in (await read(end=starts[1], grain="1m"))["data"]} == {starts[0]}
+    assert (await read(subject="trace=none"))["data"] == []
+    everything = (await client.get(windows, params={"grain": "all", "limit": 1000}, headers=seen)).json()
+    assert not [each["subject"] for each in everything["data"] if each["subject"].startswith("trace=")]
+
+
+async def test_windows_of_a_trace_are_not_live(live: LiveStack) -> None:
+    async with websockets.connect(live.main_url.replace("http", "ws", 1) + "/platform/v1/live", additional_headers=live.headers) as socket:
+        await socket.send(json.dumps({"type": "subscribe", "kind": "cost", "subject": "trace=ab"}))
+
+        async def refused() -> bool:
+            message = json.loads(await asyncio.wait_for(socket.recv(), 20))
+            return message["type"] == "error" and "GET /platform/v1/windows/cost?subject=trace=ab" in json.dumps(message)
+
+        await eventually(refused, timeout=20)

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from query_api.dependencies import Reader, SharedParts, SurfacePolicy, Waits
 from query_api.domain.windows import list_windows
 from query_api.errors import error_responses
-from query_api.readers.windows import WindowFilter, WindowReader
+from query_api.readers.windows import WindowFilter
 from query_api.surfaces.platform.models import READ_ERRORS, Meta
 from query_api.surfaces.platform.policy import PLATFORM
 from query_api.surfaces.policy import list_response
@@ -91,7 +91,8 @@ async def windows(
     """Ordered by subject, grain, start and item. A page goes on exactly where the one before ended, also while windows are revised.
 
     With `X-Millstream-Wait-For` the answer includes that write in every window asked for. Ask for the grain `all` where it is enough: the
-    other grains of significance are brought up to date after it."""
+    other grains of significance are brought up to date after it. Windows of cost of a trace (`trace=ID`, 1m and all) are computed when they are
+    asked for, and are in no list of all subjects; their revision is the time of the read."""
     wanted = WindowFilter(subject=subject, grain=grain, item=item, start_us=micros(start), end_us=micros(end))
-    page = await list_windows(WindowReader(parts.rows), parts.freshness, kind, caller.tenant, wanted, limit=limit, cursor=cursor, order=order, wait=wait)
+    page = await list_windows(parts, kind, caller.tenant, wanted, limit=limit, cursor=cursor, order=order, wait=wait)
     return list_response(policy, page)
