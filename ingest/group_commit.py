@@ -33,7 +33,8 @@ class Pace:
     s_per_row: float = 1e-4
     longest_s: float = 0.1
     enough_rows: int = 1_000_000
-    """More rows make a block no cheaper by the row, so that many wait no longer than `s_per_block`."""
+    enough_bytes: int = 1 << 30
+    """More rows or bytes make a block no cheaper by the row, so that many wait no longer than `s_per_block`."""
     return_s: float = 0.02
     """Those who were just answered are waited for as long as their block took, and this long at most."""
 
@@ -81,6 +82,7 @@ class GroupCommit(Generic[P]):
         self._pace = pace
         self._waiting: list[_Waiting[P]] = []
         self._rows_waiting = 0
+        self._bytes_waiting = 0
         self._flights = 0
         self._flying = 0
         self._crowd = 0
@@ -101,6 +103,7 @@ class GroupCommit(Generic[P]):
         done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(part, batch_id, done))
         self._rows_waiting += part.rows
+        self._bytes_waiting += part.size
         self._crowd = max(self._crowd, len(self._waiting) + self._flying)
         if self._alarm is None or self._due() < self._alarm_at:
             self._depart()
@@ -120,6 +123,9 @@ class GroupCommit(Generic[P]):
         """
         return len(self._waiting) >= self._crowd and asyncio.get_running_loop().time() <= self._answered + self._pace.return_s
 
+    def _is_enough(self) -> bool:
+        return self._rows_waiting >= self._pace.enough_rows or self._bytes_waiting >= self._pace.enough_bytes
+
     def _gains_by_waiting(self) -> bool:
         """Whether the next block would cost less per row for being larger; that of a part with an id of its own stays what it is."""
         return self._rows_waiting < LARGE_ROWS and self._waiting[0].batch_id is None
@@ -128,7 +134,7 @@ class GroupCommit(Generic[P]):
         return self._flights == 0 or (self._flights < MAX_FLIGHTS and not self._gains_by_waiting())
 
     def _due(self) -> float:
-        if self._all_are_there() or self._rows_waiting >= self._pace.enough_rows:
+        if self._all_are_there() or self._is_enough():
             return self._soonest
         return max(self._next_departure, self._back_by) if self._gains_by_waiting() else self._next_departure
 
@@ -148,6 +154,7 @@ class GroupCommit(Generic[P]):
             group = self._take()
             rows = sum(waiting.part.rows for waiting in group)
             self._rows_waiting -= rows
+            self._bytes_waiting -= sum(waiting.part.size for waiting in group)
             self._soonest = _after(self._pace.s_per_block)
             self._next_departure = _after(self._pace.after(rows))
             self._flights += 1

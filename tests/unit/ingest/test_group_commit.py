@@ -34,7 +34,7 @@ class Piece:
 class Waits:
     """A pace of so many seconds after each block in turn, whatever its rows."""
 
-    s_per_block, return_s, enough_rows = 0.0, NEVER, LARGE_ROWS * 100
+    s_per_block, return_s, enough_rows, enough_bytes = 0.0, NEVER, LARGE_ROWS * 100, 1_000_000
 
     def __init__(self, *seconds: float) -> None:
         self._seconds = iter(seconds)
@@ -231,15 +231,19 @@ async def test_a_part_counts_as_the_last_one_only_soon_after_an_answer(return_s:
     assert broker.names == blocks
 
 
-async def test_enough_rows_wait_for_nobody_else() -> None:
+@pytest.mark.parametrize("enough", [{"enough_rows": 10}, {"enough_bytes": 10}], ids=str)
+async def test_enough_of_it_waits_for_nobody_else(enough: dict[str, int]) -> None:
     broker = Broker()
-    commit = lane(broker, Pace(0.0, NEVER, NEVER, enough_rows=10, return_s=0.0))
-    await submit(commit, Piece("a", LARGE_ROWS))
+    commit = lane(broker, Pace(0.0, NEVER, NEVER, return_s=0.0, **enough))
+    await submit(commit, Piece("a", LARGE_ROWS, 100))
     await broker.acknowledge(0)
-    await submit(commit, Piece("b", 9))
+    await submit(commit, Piece("b", 9, 9))
     assert broker.names == ["a"]
-    await submit(commit, Piece("c", 1))
-    assert broker.names == ["a", "b,c"]
+    await submit(commit, Piece("c", 1, 1))
+    assert broker.names == ["a", "b,c"], "together they are enough"
+    await broker.acknowledge(1)
+    await submit(commit, Piece("d", 9, 9))
+    assert broker.names == ["a", "b,c"], "what left counts no more"
 
 
 async def test_those_who_were_just_answered_get_the_time_that_their_block_took() -> None:
