@@ -1,8 +1,8 @@
 """Cost: what a tenant's telemetry used and what that costs, by provider, model, project, user, session, prompt version and service.
 
 Marks name a service. A refresh adds up the touched minutes of that service again from the distinct rows, hands the sums up
-(5m from 1m, 1h from 5m, 1d from 1h, all from 1d) for the subjects in those minutes only, and prices the windows of those
-subjects. So it costs what changed. Windows of a trace are not kept: there are as many as calls, and whoever wants one adds it up
+(5m from 1m, 1h from 5m, 1d from 1h, all from 1d) for the subjects that changed in those minutes since the last refresh, and prices
+the windows of those. So it costs what changed. Windows of a trace are not kept: there are as many as calls, and whoever wants one adds it up
 from its spans.
 """
 
@@ -22,6 +22,8 @@ from streams.whole_refresh import WholeRefresh
 
 CHUNK = 60
 """Minutes added up by one statement."""
+MAX_MINUTES = 20_000
+"""Minutes of services of which it is remembered when they were last refreshed; beyond it they are refreshed as a whole once more."""
 PAGE = 20_000
 """Subjects priced at once when a whole range is priced again."""
 
@@ -40,19 +42,23 @@ class Cost(WholeRefresh):
         self._timeout = timeout
         self._priced: dict[str, tuple[PriceList, ...]] = {}
         self._computed = 0
+        self._refreshed: dict[tuple[Subject, int], int] = {}
+        """By service and start of the minute, the computation whose changes reached all windows."""
         # Windows span services, so two refreshes may meet in one window; a revision has one author at a time.
         self._writing = asyncio.Lock()
 
     async def refresh(self, subject: Subject, batch: Batch) -> None:
         """Bring every window the batch touched up to date, publish what changed, then say how far.
 
-        A batch without minutes that says something was redefined prices again what the change of price lists governs.
-        Raises ClickHouseError; repeating is safe.
+        A batch that says something was redefined prices again what the change of price lists governs, and takes nothing about its minutes
+        as known. Raises ClickHouseError; repeating is safe.
         """
         positions = await self._merged(subject, batch)
-        if batch.redefined and not batch.minutes:
-            await self._follow_prices(subject.tenant)
         minutes = whole_minutes(batch.minutes)
+        if batch.redefined:
+            await self._follow_prices(subject.tenant)
+            for start in minutes:
+                self._refreshed.pop((subject, start), None)
         for first in range(0, len(minutes), CHUNK):
             async with self._writing:
                 await self._chunk(subject, minutes[first : first + CHUNK], positions)
@@ -62,6 +68,7 @@ class Cost(WholeRefresh):
         """Drop everything cached: subjects may have gone to another worker."""
         super().forget()
         self._priced.clear()
+        self._refreshed.clear()
 
     async def reprice(self, tenant: str, from_us: int, until_us: int | None) -> None:
         """Price all windows again that overlap [from_us, until_us), None meaning for ever, from the usage that is kept, not from rows.
@@ -89,13 +96,22 @@ class Cost(WholeRefresh):
     async def _chunk(self, subject: Subject, minutes: Sequence[int], positions: Mapping[str, int]) -> None:
         # A clock that was set back must not make a new sum older than the one it replaces.
         self._computed = max(self._computed + 1, self._clock.now_us())
-        tenant, touched = subject.tenant, Touched(subject.name, minutes)
+        tenant, touched = subject.tenant, Touched(subject.name, minutes, min(self._refreshed.get((subject, start), 0) for start in minutes))
         await reader.count_minutes(self._clickhouse, tenant, touched, self._computed, timeout=self._timeout)
+        held = await reader.subjects(self._clickhouse, tenant, touched, timeout=self._timeout)
+        if held:
+            await self._hand_up(tenant, touched, held, positions)
+        # Only now: what a refresh that failed half way had counted is still to be handed up by the next one.
+        if len(self._refreshed) >= MAX_MINUTES:
+            self._refreshed.clear()
+        self._refreshed |= {(subject, start): self._computed for start in minutes}
+
+    async def _hand_up(self, tenant: str, touched: Touched, held: Sequence[tuple[int, str, str]], positions: Mapping[str, int]) -> None:
+        """Bring the coarser usage and the windows of every grain up to date for the subjects held in the minutes touched."""
         for grain in FINER:
             await reader.add_up(self._clickhouse, tenant, touched, grain, self._computed, timeout=self._timeout)
-        held = await reader.subjects(self._clickhouse, tenant, touched, timeout=self._timeout)
         for grain in (Grain.ALL, *(grain for grain in Grain if grain is not Grain.ALL)):
-            starts = windows_touched((start // MINUTE_US for start in minutes), grain)
+            starts = windows_touched((start // MINUTE_US for start in touched.starts), grain)
             windows = await self._windows(tenant, grain, starts, touched, (0, 1))
             # A subject that was in one touched window may be looked up in another it was never in: only its own count.
             mine = {(f"{dimension}={value}", window_start(start, grain)) for start, dimension, value in held}

@@ -73,49 +73,58 @@ WHERE {_OF_SERVICE} AND toStartOfMinute(time) IN {_MINUTES} AND quarantined = 0
 GROUP BY minute
 """
 
+_OF_MINUTES = f"{_OF_SERVICE} AND grain = '1m' AND within IN {_times('within')} AND window_start IN {_times('starts')}"
+
+# Only what differs from what is stored is written, so that the rows behind a computation are what it changed. Sketches are not compared.
 _COUNT = f"""
 INSERT INTO cost_usage ({_COLUMNS})
 SELECT {{tenant:String}}, '1m', {_start("minute64", Grain.FIVE_MINUTES)}, toDateTime64(minute, 6, 'UTC') AS minute64, dimension, value, {{service:String}},
-    provider, model, unit, project_name, sum(quantity), sum(billed), uniqCombined64MergeState(series), {{computed:UInt64}}
-FROM ({_TOKENS} UNION ALL {_volume("spans", "start_time", SPANS)} UNION ALL {_volume("metric_points", "time", METRIC_POINTS)}
-    UNION ALL {_volume("logs", "time", LOG_RECORDS)} UNION ALL {_SERIES})
-GROUP BY minute, dimension, value, provider, model, unit, project_name
-"""
-
-_OF_MINUTES = f"{_OF_SERVICE} AND grain = '1m' AND within IN {_times('within')} AND window_start IN {_times('starts')}"
-_CLEAR = f"""
-INSERT INTO cost_usage ({_COLUMNS})
-SELECT tenant, grain, within, window_start, dimension, value, service, provider, model, unit, project, 0, 0, {EMPTY_SKETCH}, {{computed:UInt64}}
-FROM cost_usage FINAL
-WHERE {_OF_MINUTES} AND window_start IN (SELECT window_start FROM cost_usage WHERE {_OF_MINUTES} AND computed = {{computed:UInt64}})
-    AND computed < {{computed:UInt64}} AND quantity > 0
+    provider, model, unit, project_name, used, priced, sketch, {{computed:UInt64}}
+FROM (
+    SELECT minute, dimension, value, provider, model, unit, project_name, sumIf(quantity, counted) AS used, sumIf(billed, counted) AS priced,
+        sumIf(quantity, NOT counted) AS was_used, sumIf(billed, NOT counted) AS was_priced, uniqCombined64MergeState(series) AS sketch,
+        max(counted) AS is_there, max(max(counted)) OVER (PARTITION BY minute) AS has_rows
+    FROM (
+        SELECT *, true AS counted
+        FROM ({_TOKENS} UNION ALL {_volume("spans", "start_time", SPANS)} UNION ALL {_volume("metric_points", "time", METRIC_POINTS)}
+            UNION ALL {_volume("logs", "time", LOG_RECORDS)} UNION ALL {_SERIES})
+        UNION ALL
+        SELECT toDateTime(window_start, 'UTC'), toString(dimension), value, toString(provider), toString(model), toString(unit), toString(project), quantity, billed,
+            {EMPTY_SKETCH}, false
+        FROM cost_usage FINAL
+        WHERE {_OF_MINUTES} AND quantity > 0
+    )
+    GROUP BY minute, dimension, value, provider, model, unit, project_name
+)
+WHERE has_rows AND (used != was_used OR priced != was_priced OR is_there AND unit = '{ACTIVE_SERIES}')
 """
 
 
 @dataclass(frozen=True)
 class Touched:
-    """Minutes of a service that were counted: what is looked up for them is limited to the subjects they hold."""
+    """Minutes of a service that were counted: what is looked up for them is limited to the subjects that changed in them."""
 
     service: str
     starts: Sequence[int]
     """Of the minutes, microseconds."""
+    since: int = 0
+    """Computation after which changes count; 0 for whatever the minutes hold or held."""
 
     @property
     def params(self) -> dict[str, Any]:
-        return {"service": self.service, "starts": list(self.starts), "within": _within(self.starts)}
+        return {"service": self.service, "starts": list(self.starts), "within": _within(self.starts), "since": self.since}
 
 
-_TOUCHED = f"(dimension, value) IN (SELECT dimension, value FROM cost_usage WHERE {_OF_MINUTES})"
+_CHANGED = f"{_OF_MINUTES} AND computed > {{since:UInt64}}"
+_TOUCHED = f"(dimension, value) IN (SELECT dimension, value FROM cost_usage WHERE {_CHANGED})"
 
 
 async def count_minutes(clickhouse: ClickHouse, tenant: str, touched: Touched, computed: int, *, timeout: float) -> None:
-    """Add up these minutes again from the distinct rows. Repeating is safe.
+    """Add up these minutes again from the distinct rows, and store what changed as of `computed`. Repeating is safe.
 
     What a minute had and no longer has is set to nothing. A minute of which no rows are left at all keeps its usage: its rows have expired.
     """
-    params = {"tenant": tenant, "computed": computed, **touched.params}
-    for statement in (_COUNT, _CLEAR):
-        await clickhouse.command(statement, _WRITE, params=params, timeout=timeout)
+    await clickhouse.command(_COUNT, _WRITE, params={"tenant": tenant, "computed": computed, **touched.params}, timeout=timeout)
 
 
 def _add_up(grain: Grain, finer: Grain) -> str:
@@ -137,7 +146,7 @@ FROM (
 
 
 async def add_up(clickhouse: ClickHouse, tenant: str, touched: Touched, grain: Grain, computed: int, *, timeout: float) -> None:
-    """Make the usage of the windows of a grain that hold the minutes, of the subjects in the minutes. Repeating is safe."""
+    """Make the usage of the windows of a grain that hold the minutes, of the subjects that changed in them. Repeating is safe."""
     windows = _windows_of(touched.starts, grain)
     params = {"tenant": tenant, "computed": computed, "windows": windows, **touched.params}
     await clickhouse.command(_add_up(grain, FINER[grain]), _WRITE, params=params, timeout=timeout)
@@ -189,9 +198,9 @@ async def usage(
 
 
 async def subjects(clickhouse: ClickHouse, tenant: str, touched: Touched, *, timeout: float) -> list[tuple[int, str, str]]:
-    """(minute start, dimension, value) of everything the minutes hold or held."""
+    """(minute start, dimension, value) of everything that changed in the minutes."""
     rows = await clickhouse.query(
-        f"SELECT DISTINCT toUnixTimestamp64Micro(window_start) AS start, dimension, value FROM cost_usage WHERE {_OF_MINUTES}",
+        f"SELECT DISTINCT toUnixTimestamp64Micro(window_start) AS start, dimension, value FROM cost_usage WHERE {_CHANGED}",
         {"tenant": tenant, **touched.params},
         settings=_SETTINGS,
         timeout=timeout,

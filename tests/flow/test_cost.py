@@ -8,15 +8,18 @@ from typing import Any
 import msgspec
 import pytest
 
+from infra.runtime.clickhouse import ClickHouseError
 from schemas.definition_kinds import ControlRecord, LlmPrice, PriceList
 from schemas.definitions import Definitions
 from streams.cost import Cost
+from streams.readers import cost as reader
 from streams.refresher import Batch, Subject
 from tests.flow.telemetry_rows import SERVICE, T0, TENANT, Telemetry, telemetry
 from tests.support import EmbeddedParts
 
 pytestmark = pytest.mark.asyncio
 SUBJECT = Subject(TENANT, SERVICE)
+_GRAINS = {"1m": T0, "5m": T0, "1h": T0, "1d": T0, "all": 0}
 
 
 @pytest.fixture(scope="module")
@@ -197,3 +200,64 @@ async def test_many_subjects_and_names_that_need_quoting(parts: EmbeddedParts) -
         assert {f"user={user}" for user in users} <= {name for name, *_ in before}
         await agent(place, definitions).refresh(SUBJECT, Batch(minutes={T0}))
         assert await place.windows("cost") == before
+
+
+async def test_a_refresh_touches_only_what_changed_since_the_last_one(parts: EmbeddedParts) -> None:
+    async with telemetry(parts) as place:
+        cost = agent(place, defined((1, 0, 1.0)))
+        await place.spans(T0, [call(number, user_id=f"u{number}") for number in range(5)])
+        await cost.refresh(SUBJECT, Batch(minutes={T0}))
+        written = await _newest_computation(place)
+        await cost.refresh(SUBJECT, Batch(minutes={T0}))
+        assert await _newest_computation(place) == written, "nothing came, nothing is written"
+        await place.spans(T0, [call(9, user_id="u9", session_id="other"), call(1, user_id="u1", prompt_tokens=5_000)])
+        await cost.refresh(SUBJECT, Batch(minutes={T0}))
+        rows = await place.clickhouse.query(
+            "SELECT DISTINCT concat(dimension, '=', value) AS subject FROM cost_usage WHERE computed > {written:UInt64}", {"written": written}
+        )
+        shared = {"provider=openai", "model=m1", "project=p", f"service={SERVICE}", "prompt_version=v2"}
+        assert {row["subject"] for row in rows} == {"user=u9", "user=u1", "session=other", "session=se", *shared}
+        found = await place.windows("cost")
+        assert found[("user=u1", "all", 0, "prompt_tokens")][1]["quantity"] == 5_000
+        assert found[("model=m1", "1h", T0, "prompt_tokens")][1]["quantity"] == 10_000
+
+
+@pytest.mark.parametrize("successor", [False, True], ids=["the same worker", "another worker"])
+@pytest.mark.parametrize("broken", ["add_up", "usage"])
+async def test_what_a_refresh_that_failed_had_counted_reaches_all_windows(
+    parts: EmbeddedParts, monkeypatch: pytest.MonkeyPatch, broken: str, successor: bool
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise ClickHouseError(0, "away", retryable=True)
+
+    async with telemetry(parts) as place:
+        definitions = defined((1, 0, 1.0))
+        cost = agent(place, definitions)
+        await place.spans(T0, [call(1)])
+        await cost.refresh(SUBJECT, Batch(minutes={T0}))
+        await place.spans(T0, [call(2)])
+        with monkeypatch.context() as patched:
+            patched.setattr(reader, broken, fail)
+            with pytest.raises(ClickHouseError):
+                await cost.refresh(SUBJECT, Batch(minutes={T0}))
+        await (agent(place, definitions) if successor else cost).refresh(SUBJECT, Batch(minutes={T0}))
+        found = await place.windows("cost")
+        assert {grain: found[("model=m1", grain, start, "prompt_tokens")][1]["quantity"] for grain, start in _GRAINS.items()} == dict.fromkeys(_GRAINS, 2_000)
+
+
+async def test_a_price_list_is_followed_also_when_spans_come_with_it(parts: EmbeddedParts) -> None:
+    async with telemetry(parts) as place:
+        definitions = defined((1, 0, 1.0))
+        cost = agent(place, definitions)
+        await place.spans(T0, [call(1)])
+        await cost.refresh(SUBJECT, Batch(minutes={T0}, redefined=True))
+        apply(definitions, 2, 0, 3.0)
+        await place.spans(T0 + 5, [call(2)])
+        await cost.refresh(SUBJECT, Batch(minutes={T0 + 5}, redefined=True))
+        found = await place.windows("cost")
+        assert [found[("model=m1", grain, T0, "prompt_tokens")][1]["amount"] for grain in ("1m", "5m", "1h")] == [0.0018, 0.0018, 0.0036]
+
+
+async def _newest_computation(place: Telemetry) -> int:
+    (row,) = await place.clickhouse.query("SELECT max(computed) AS newest FROM cost_usage")
+    return int(row["newest"])
