@@ -1,5 +1,6 @@
 """Sessions of the LLM surface over HTTP."""
 
+from random import Random
 from typing import Any
 from urllib.parse import quote
 
@@ -39,6 +40,23 @@ async def test_list_and_get(llm: LlmClient, project: str) -> None:
         assert answer.status_code == 404 and answer.headers["content-type"].startswith("text/plain")
     assert (await llm.get("/projects/nobody/sessions")).status_code == 404
     assert (await llm.get(f"/projects/{project}/sessions", cursor="nonsense")).status_code == 422
+
+
+async def test_pages_are_ordered_by_the_first_start_whatever_came_when(llm: LlmClient, project: str) -> None:
+    shuffled, begin = Random(3), now() - 3_600 * SECOND
+    starts: dict[str, int] = {}
+    for _ in range(6):
+        spans = []
+        for number in shuffled.sample(range(30), 24):
+            session, start = f"{number} {project}", begin + shuffled.randrange(3_000) * SECOND
+            starts[session] = min(start, starts.get(session, start))
+            spans.append(otlp_span(new_trace(), "turn", start=start, session__id=session))
+        await llm.send(project, *spans)
+    expected = sorted(starts, key=lambda session: (starts[session], session))
+    for limit in (2, 7, 100):
+        for order in ("asc", "desc"):
+            listed = await llm.listed(f"/projects/{project}/sessions", limit=limit, order=order)
+            assert [each["session_id"] for each in listed] == (expected if order == "asc" else expected[::-1]), (limit, order)
 
 
 @pytest.mark.parametrize("by_id", [True, False])
