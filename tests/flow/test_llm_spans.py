@@ -30,6 +30,14 @@ async def test_filters(llm: LlmClient, project: str) -> None:
     assert await llm.names(project, start_time=times[1], end_time=times[0]) == ["call"], "the start is included, the end is not"
 
 
+async def test_a_trace_of_thousands_of_spans_comes_in_pages(llm: LlmClient, project: str) -> None:
+    trace, begin = new_trace(), now() - 60 * SECOND
+    names = [f"{number:04}" for number in range(2_300)]
+    await llm.send(project, *(otlp_span(trace, name, start=begin + int(name) * 1_000) for name in names))
+    assert await llm.names(project, trace_id=trace, limit=900) == names[::-1]
+    assert len(await llm.names(project, trace_id=trace, limit=900, name=names[:5])) == 5
+
+
 async def test_attribute_filters(llm: LlmClient, project: str) -> None:
     trace, start = new_trace(), now()
     carried: list[dict[str, Any]] = [
