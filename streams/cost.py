@@ -59,9 +59,12 @@ class Cost(WholeRefresh):
             await self._follow_prices(subject.tenant)
             for start in minutes:
                 self._refreshed.pop((subject, start), None)
-        for first in range(0, len(minutes), CHUNK):
-            async with self._writing:
-                await self._chunk(subject, minutes[first : first + CHUNK], positions)
+        # Apart: of a minute that was not refreshed before everything changed, and of the others only what came.
+        known = [start for start in minutes if (subject, start) in self._refreshed]
+        for group in (known, [start for start in minutes if (subject, start) not in self._refreshed]):
+            for first in range(0, len(group), CHUNK):
+                async with self._writing:
+                    await self._chunk(subject, group[first : first + CHUNK], positions)
         await self._reached(subject, positions)
 
     def forget(self) -> None:

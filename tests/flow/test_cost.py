@@ -211,7 +211,8 @@ async def test_a_refresh_touches_only_what_changed_since_the_last_one(parts: Emb
         await cost.refresh(SUBJECT, Batch(minutes={T0}))
         assert await _newest_computation(place) == written, "nothing came, nothing is written"
         await place.spans(T0, [call(9, user_id="u9", session_id="other"), call(1, user_id="u1", prompt_tokens=5_000)])
-        await cost.refresh(SUBJECT, Batch(minutes={T0}))
+        await place.spans(T0 + 1, [call(11, user_id="u9")])
+        await cost.refresh(SUBJECT, Batch(minutes={T0, T0 + 1}))
         rows = await place.clickhouse.query(
             "SELECT DISTINCT concat(dimension, '=', value) AS subject FROM cost_usage WHERE computed > {written:UInt64}", {"written": written}
         )
@@ -219,7 +220,7 @@ async def test_a_refresh_touches_only_what_changed_since_the_last_one(parts: Emb
         assert {row["subject"] for row in rows} == {"user=u9", "user=u1", "session=other", "session=se", *shared}
         found = await place.windows("cost")
         assert found[("user=u1", "all", 0, "prompt_tokens")][1]["quantity"] == 5_000
-        assert found[("model=m1", "1h", T0, "prompt_tokens")][1]["quantity"] == 10_000
+        assert found[("model=m1", "1h", T0, "prompt_tokens")][1]["quantity"] == 11_000
 
 
 @pytest.mark.parametrize("successor", [False, True], ids=["the same worker", "another worker"])
