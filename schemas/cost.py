@@ -65,8 +65,8 @@ class _Sum:
     """One line of a window while it is added up."""
 
     quantity: int = 0
-    amounts: dict[str, Fraction] = field(default_factory=dict)
-    prices: set[tuple[float, int]] = field(default_factory=set)
+    billed: dict[tuple[str, float, int], int] = field(default_factory=dict)
+    """By currency, price and the number of units it is for."""
     lists: dict[tuple[str, int], None] = field(default_factory=dict)
     unpriced: int = 0
     reasons: set[str] = field(default_factory=set)
@@ -148,39 +148,47 @@ def _pieces(grain: Grain, start_us: int, changes: Sequence[int]) -> Iterator[Pie
 
 def figures(governed: Iterable[tuple[PriceList, Iterable[Usage]]]) -> dict[str, dict[str, dict[str, Any]]]:
     """The payloads of one window by subject and unit, from usage with the list that governs it."""
-    sums: dict[tuple[str, str], _Sum] = {}
+    sums: dict[tuple[str, str, str], _Sum] = {}
     for prices, usages in governed:
-        table = pricing(prices)
+        table, named = pricing(prices), (prices.name, prices.version)
         for usage in usages:
-            line = sums.setdefault((usage.subject, usage.unit), _Sum())
+            key = (usage.dimension, usage.value, usage.unit)
+            line = sums.get(key)
+            if line is None:
+                line = sums[key] = _Sum()
             line.quantity += usage.quantity
-            line.lists[(prices.name, prices.version)] = None
+            line.lists[named] = None
             price = table.price(usage)
             if isinstance(price, str):
                 line.unpriced += usage.billed
                 line.reasons.add(price)
             else:
-                line.prices.add(price)
-                line.amounts[prices.currency] = line.amounts.get(prices.currency, Fraction()) + amount(usage.billed, *price)
+                place = (prices.currency, *price)
+                line.billed[place] = line.billed.get(place, 0) + usage.billed
     result: dict[str, dict[str, dict[str, Any]]] = {}
-    for (subject, unit), line in sorted(sums.items()):
-        result.setdefault(subject, {})[unit] = _payload(line)
+    for (dimension, value, unit), line in sorted(sums.items()):
+        result.setdefault(f"{dimension}={value}", {})[unit] = _payload(line)
     return result
 
 
 def amount(billed: int, price: float, per: int) -> Fraction:
     """What so many units cost, exactly, the price taken as the decimal number that was written."""
-    return _exact(price) * billed / per
+    return _exact(price, per) * billed
 
 
 @lru_cache(maxsize=4_096)
-def _exact(price: float) -> Fraction:
-    return Fraction(repr(price))
+def _exact(price: float, per: int) -> Fraction:
+    return Fraction(repr(price)) / per
 
 
 def _payload(line: _Sum) -> dict[str, Any]:
-    price = next(iter(line.prices)) if len(line.prices) == 1 else None
-    one = next(iter(line.amounts.items())) if len(line.amounts) == 1 else None
+    amounts: dict[str, Fraction] = {}
+    for (currency, price_of, per), billed in line.billed.items():
+        exact = amount(billed, price_of, per)
+        amounts[currency] = amounts[currency] + exact if currency in amounts else exact
+    used = {(price_of, per) for _, price_of, per in line.billed}
+    price = next(iter(used)) if len(used) == 1 else None
+    one = next(iter(amounts.items())) if len(amounts) == 1 else None
     lists = [{"name": name, "version": version} for name, version in sorted(line.lists)]
     payload: dict[str, Any] = {
         "quantity": line.quantity,
@@ -192,10 +200,10 @@ def _payload(line: _Sum) -> dict[str, Any]:
         "price_lists": lists,
     }
     reasons = sorted(line.reasons)
-    if len(line.amounts) > 1:
-        payload["amounts"] = {currency: float(exact) for currency, exact in sorted(line.amounts.items())}
+    if len(amounts) > 1:
+        payload["amounts"] = {currency: float(exact) for currency, exact in sorted(amounts.items())}
         reasons.append("the price lists are in different currencies; see amounts")
-    if line.unpriced and line.amounts:
+    if line.unpriced and amounts:
         payload["unpriced"] = line.unpriced
     if reasons:
         payload["reason"] = "; ".join(reasons[:MAX_REASONS])

@@ -274,7 +274,7 @@ READERS: Final = (
     Reader("exposed_units", (FED["events"],), (f"PUT {_API}/experiments/{{experiment_id}}",)),
     Reader("projects", (FED["spans"], FED["span_edits"]), _PROJECTS),
     Reader("costs", (COST_USAGE,), (f"GET {_LLM}/projects/{{project_identifier}}/costs",), consumes=(t.CONTROL,)),
-    Reader("trace_usage", (FED["spans"],), ("GET /platform/v1/windows/{kind}",), consumes=(t.CONTROL,)),
+    Reader("span_usage", (FED["spans"],), ("GET /platform/v1/windows/{kind}",), consumes=(t.CONTROL,)),
     Reader("annotations", (FED["annotations"], FED["spans"], FED["span_edits"]), _ANNOTATIONS),
     Reader("spans", (FED["spans"],), _SPANS),
     Reader("traces", (FED["spans"],), _TRACES),

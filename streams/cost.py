@@ -2,8 +2,8 @@
 
 Marks name a service. A refresh adds up the touched minutes of that service again from the distinct rows, hands the sums up
 (5m from 1m, 1h from 5m, 1d from 1h, all from 1d) for the subjects that changed in those minutes since the last refresh, and prices
-the windows of those. So it costs what changed. Windows of a trace are not kept: there are as many as calls, and whoever wants one adds it up
-from its spans.
+the windows of those. So it costs what changed. Of a session, of which there are nearly as many as calls, only the window over all time is
+kept, and none of a trace: whoever wants another adds it up from the spans.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from infra.runtime.clickhouse import ClickHouse
 from infra.runtime.clock import Clock
-from schemas.cost import FINER, Piece, Usage, figures, pieces, whole_minutes
+from schemas.cost import FINER, SESSION, Piece, Usage, figures, pieces, whole_minutes
 from schemas.definitions import Definitions, PriceList, to_us
 from schemas.windows import MINUTE_US, Grain, window_end, window_start, windows_touched
 from streams.publish_windows import Items, WindowWriter
@@ -117,7 +117,7 @@ class Cost(WholeRefresh):
             starts = windows_touched((start // MINUTE_US for start in touched.starts), grain)
             windows = await self._windows(tenant, grain, starts, touched, (0, 1))
             # A subject that was in one touched window may be looked up in another it was never in: only its own count.
-            mine = {(f"{dimension}={value}", window_start(start, grain)) for start, dimension, value in held}
+            mine = {(f"{dimension}={value}", window_start(start, grain)) for start, dimension, value in held if _has_windows(grain, dimension)}
             chosen: dict[str, dict[int, Items]] = {}
             for name, start in mine:
                 chosen.setdefault(name, {})[start] = windows.get(name, {}).get(start, {})
@@ -154,7 +154,8 @@ class Cost(WholeRefresh):
     async def _usage(
         self, tenant: str, grain: Grain, piece: Piece, starts: Sequence[int] | None, touched: Touched | None, page: tuple[int, int], hourly: bool
     ) -> list[tuple[int, Usage]]:
-        return await reader.usage(self._clickhouse, tenant, piece, starts, touched, page, hourly=hourly, timeout=self._timeout)
+        left_out = None if _has_windows(grain, SESSION) else SESSION
+        return await reader.usage(self._clickhouse, tenant, piece, starts, touched, page, hourly=hourly, left_out=left_out, timeout=self._timeout)
 
     def _prices(self, tenant: str, at_us: int, hourly: bool) -> PriceList:
         """The list in force; series are priced by the list at the start of their hour."""
@@ -169,3 +170,7 @@ def changed_span(before: Sequence[PriceList], now: Sequence[PriceList]) -> tuple
         return None
     later = [at for at in (to_us(prices.effective_from) for prices in kept) if at > max(changed)]
     return max(min(changed), 0), min(later, default=None)
+
+
+def _has_windows(grain: Grain, dimension: str) -> bool:
+    return dimension != SESSION or grain is Grain.ALL

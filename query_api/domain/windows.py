@@ -1,13 +1,14 @@
 """Lists windows of one kind for a tenant."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
+from query_api.domain.costs_on_read import CostsOnRead, grains_on_read
 from query_api.domain.cursor import decode_cursor, encode_cursor
-from query_api.domain.trace_costs import TraceCosts, is_of_trace
 from query_api.freshness import Wait
 from query_api.parts import Parts
-from query_api.readers.trace_usage import TraceUsageReader
+from query_api.readers.span_usage import SpanUsageReader
 from query_api.readers.windows import Key, Order, WindowFilter, WindowItem, WindowReader
 from query_api.surfaces.policy import Page
 from schemas.lineage import COMPUTATIONS, MARKS
@@ -24,20 +25,27 @@ OWN_SUBJECT: Final = frozenset({"assignments", "significance", "evaluation"})
 REFRESHED_LATER: Final = frozenset({"significance"})
 """Kinds whose windows with an end are brought up to date after the cumulative one, and have a watermark of their own."""
 
+_UNITS: Final = 100
+"""More than there are units of account."""
+
 
 async def list_windows(parts: Parts, kind: str, tenant: str, wanted: WindowFilter, *, limit: int, cursor: str | None, order: Order, wait: Wait) -> Page:
     """One page of windows, covering what the caller waited for. Raises ValidationFailed for a foreign cursor, and what the
     freshness contract raises."""
     after = decode_cursor(cursor, Key) if cursor else None
-    if is_of_trace(kind, wanted.subject):
+    reader = WindowReader(parts.rows)
+    if on_read := grains_on_read(kind, wanted.subject):
         watermark = await parts.freshness.raw(wait)
-        of_trace = await TraceCosts(TraceUsageReader(parts.rows), parts.definitions, parts.clock).windows(tenant, wanted, watermark)
-        found = _from(of_trace, after, order)
+        items = await CostsOnRead(SpanUsageReader(parts.rows), parts.definitions, parts.clock).windows(tenant, wanted, watermark)
+        if Grain.ALL not in on_read and wanted.grain in (None, Grain.ALL):
+            watermark = await parts.freshness.window(wait, kind, tenant, None, FED_BY[kind])
+            items += await reader.page(kind, tenant, replace(wanted, grain=Grain.ALL.value), limit=_UNITS)
+        found = _from(items, after, order)
     else:
         subject = wanted.subject if kind in OWN_SUBJECT else None
         followed = ending_windows(kind) if kind in REFRESHED_LATER and wanted.grain != Grain.ALL else kind
         watermark = await parts.freshness.window(wait, followed, tenant, subject, FED_BY[kind])
-        found = await WindowReader(parts.rows).page(kind, tenant, wanted, limit=limit + 1, after=after, order=order)
+        found = await reader.page(kind, tenant, wanted, limit=limit + 1, after=after, order=order)
     page = found[:limit]
     last = page[-1] if len(found) > limit else None
     return Page(
@@ -48,7 +56,6 @@ async def list_windows(parts: Parts, kind: str, tenant: str, wanted: WindowFilte
 
 
 def _from(items: Sequence[WindowItem], after: Key | None, order: Order) -> Sequence[WindowItem]:
-    """Ordered items from behind a place on."""
-    if order == "desc":
-        return [item for item in reversed(items) if after is None or item.key < after]
-    return [item for item in items if after is None or item.key > after]
+    """In the order of a list, from behind a place on."""
+    ordered = sorted(items, key=lambda item: item.key, reverse=order == "desc")
+    return [item for item in ordered if after is None or (item.key < after if order == "desc" else item.key > after)]

@@ -161,12 +161,13 @@ async def usage(
     page: tuple[int, int],
     *,
     hourly: bool,
+    left_out: str | None,
     timeout: float,
 ) -> list[tuple[int, Usage]]:
     """Usage in a piece of time by window start, all services together; with `starts` None the piece is one window, given as start 0.
 
     `touched` limits it to the subjects there, `page` (number, count) to a share of the subjects. `hourly` asks for
-    series_hours, else for all the rest.
+    series_hours, else for all the rest. `left_out` is a dimension that is not wanted.
     """
     coarser = COARSER.get(piece.grain)
     params: dict[str, Any] = {"tenant": tenant, "from": piece.from_us, "page": page[0], "pages": page[1], **(touched.params if touched else {})}
@@ -183,6 +184,9 @@ async def usage(
         params["windows"] = list(starts)
     if touched is not None:
         wanted.append(_TOUCHED)
+    if left_out is not None:
+        wanted.append("dimension != {left_out:String}")
+        params["left_out"] = left_out
     if page[1] > 1:
         wanted.append("cityHash64(dimension, value) % {pages:UInt32} = {page:UInt32}")
     wanted.append(f"unit {'=' if hourly else '!='} '{SERIES_HOURS}' AND quantity > 0")

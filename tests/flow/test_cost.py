@@ -86,6 +86,8 @@ async def test_tokens_by_every_dimension(parts: EmbeddedParts) -> None:
         assert found[(f"service={SERVICE}", "1m", T0, "spans")][1]["quantity"] == 22
         assert found[(f"service={SERVICE}", "1d", T0, "bytes_stored")][1]["quantity"] == 22 * 200
         assert not [name for name, *_ in found if name.startswith("trace=")], "windows of a trace are computed when they are read"
+        assert {grain for name, grain, *_ in found if name == "session=se"} == {"all"}, "and the others of a session too"
+        assert {grain for name, grain, *_ in found if name == "user=u1"} == {"1m", "5m", "1h", "1d", "all"}
         rows = await place.clickhouse.query("SELECT subject, positions FROM watermarks FINAL")
         assert rows == [{"subject": SERVICE, "positions": {"spans:0": 4}}]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -135,7 +136,7 @@ async def test_llm_costs_of_a_project_are_live(live: LiveStack, client: httpx.As
 
 
 async def test_llm_costs_of_a_trace_are_computed_when_they_are_read(live: LiveStack, client: httpx.AsyncClient) -> None:
-    begun = time.time() - time.time() % 60
+    begun = time.time() // 60 * 60
     number = 0xC057_3000
     later, other = _trace(number, begun, **{"llm.model_name": "nobody-knows"}), _trace(number + 1, begun)
     later["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["spanId"] = f"{1:016x}"
@@ -176,12 +177,39 @@ async def test_llm_costs_of_a_trace_are_computed_when_they_are_read(live: LiveSt
     assert not [each["subject"] for each in everything["data"] if each["subject"].startswith("trace=")]
 
 
-async def test_windows_of_a_trace_are_not_live(live: LiveStack) -> None:
+async def test_llm_costs_of_a_session_by_time_are_computed_when_they_are_read(live: LiveStack, client: httpx.AsyncClient) -> None:
+    begun = time.time() // 300 * 300
+    number, session = 0xC057_4000, f"session {os.urandom(4).hex()}"
+    of_session = [_trace(number + step, begun - 60 * step, **{"session.id": session}) for step in range(3)]
+    seen = await _send(client, "costs of sessions", *of_session, _trace(number + 9, begun, **{"session.id": "another"}))
+    windows = f"{live.main_url}/platform/v1/windows/cost"
+
+    async def quantities(**params: Any) -> dict[tuple[str, str], int]:
+        answer = await client.get(windows, params={"subject": f"session={session}", "item": "prompt_tokens", **params}, headers=seen)
+        assert answer.status_code == 200, answer.text
+        return {(each["grain"], each["window_start"]): each["figures"]["quantity"] for each in answer.json()["data"]}
+
+    def at(seconds: float) -> str:
+        return datetime.fromtimestamp(begun - seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    found = await quantities()
+    assert {start: count for (grain, start), count in found.items() if grain == "1m"} == dict.fromkeys((at(0), at(60), at(120)), PROMPT_TOKENS)
+    assert {start: count for (grain, start), count in found.items() if grain == "5m"} == {at(300): 2 * PROMPT_TOKENS, at(0): PROMPT_TOKENS}
+    for grain in ("1h", "1d", "all"):
+        assert sum(count for (each, _), count in found.items() if each == grain) == 3 * PROMPT_TOKENS, grain
+    assert await quantities(grain="all") == {("all", "1970-01-01T00:00:00Z"): 3 * PROMPT_TOKENS}
+    assert await quantities(grain="5m", start=at(0)) == {("5m", at(0)): PROMPT_TOKENS}
+
+
+@pytest.mark.parametrize(
+    ("subject", "grain", "refused"),
+    [("trace=ab", None, True), ("trace=ab", "all", True), ("session=ab", "1m", True), ("session=ab", "all", False), ("session=ab", None, False)],
+)
+async def test_windows_that_are_computed_when_they_are_read_are_not_live(live: LiveStack, subject: str, grain: str | None, refused: bool) -> None:
     async with websockets.connect(live.main_url.replace("http", "ws", 1) + "/platform/v1/live", additional_headers=live.headers) as socket:
-        await socket.send(json.dumps({"type": "subscribe", "kind": "cost", "subject": "trace=ab"}))
-
-        async def refused() -> bool:
+        await socket.send(json.dumps({"type": "subscribe", "kind": "cost", "subject": subject, "grain": grain}))
+        message = {"type": "authenticated"}
+        while message["type"] not in ("error", "snapshot"):
             message = json.loads(await asyncio.wait_for(socket.recv(), 20))
-            return message["type"] == "error" and "GET /platform/v1/windows/cost?subject=trace=ab" in json.dumps(message)
-
-        await eventually(refused, timeout=20)
+        assert (message["type"] == "error") == refused
+        assert not refused or f"GET /platform/v1/windows/cost?subject={subject}" in json.dumps(message)

@@ -91,8 +91,8 @@ async def windows(
     """Ordered by subject, grain, start and item. A page goes on exactly where the one before ended, also while windows are revised.
 
     With `X-Millstream-Wait-For` the answer includes that write in every window asked for. Ask for the grain `all` where it is enough: the
-    other grains of significance are brought up to date after it. Windows of cost of a trace (`trace=ID`, 1m and all) are computed when they are
-    asked for, and are in no list of all subjects; their revision is the time of the read."""
+    other grains of significance are brought up to date after it. Windows of cost of a trace (`trace=ID`, 1m and all) and of a session (`session=ID`,
+    but for all) are computed when they are asked for, and are in no list of all subjects; their revision is the time of the read."""
     wanted = WindowFilter(subject=subject, grain=grain, item=item, start_us=micros(start), end_us=micros(end))
     page = await list_windows(parts, kind, caller.tenant, wanted, limit=limit, cursor=cursor, order=order, wait=wait)
     return list_response(policy, page)

@@ -1,0 +1,68 @@
+"""Windows of cost that are computed when they are read: there are as many traces as calls, nearly as many sessions, and nobody looks at most of them."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from infra.runtime.clock import Clock
+from query_api.readers.span_usage import Dimension, SpanUsageReader
+from query_api.readers.windows import WindowFilter, WindowItem
+from schemas.cost import Usage, figures
+from schemas.definition_kinds import PriceList
+from schemas.definitions import Definitions
+from schemas.position import Positions
+from schemas.topics import SPANS
+from schemas.windows import Grain, window_start
+
+_GRAINS: Final[Mapping[Dimension, tuple[Grain, ...]]] = {
+    "trace": (Grain.MINUTE, Grain.ALL),
+    "session": tuple(grain for grain in Grain if grain is not Grain.ALL),
+}
+"""Of a session the window over all time is stored, and live."""
+_FED_BY: Final = f"{SPANS.name}:"
+
+
+def grains_on_read(kind: str, subject: str | None) -> tuple[Grain, ...]:
+    """Which windows of a subject are computed when they are read."""
+    dimension = (subject or "").partition("=")[0]
+    return next((grains for each, grains in _GRAINS.items() if kind == "cost" and each == dimension), ())
+
+
+def is_read_only(kind: str, subject: str, grain: str | None) -> bool:
+    """Whether there is no stored window of the subject in this grain, None meaning any, that could be followed live."""
+    grains = grains_on_read(kind, subject)
+    return Grain.ALL in grains or grain in grains
+
+
+class CostsOnRead:
+    """Adds up spans and prices them under the lists in force, minute by minute."""
+
+    def __init__(self, reader: SpanUsageReader, definitions: Definitions, clock: Clock) -> None:
+        self._reader = reader
+        self._definitions = definitions
+        self._clock = clock
+
+    async def windows(self, tenant: str, wanted: WindowFilter, watermark: Positions) -> list[WindowItem]:
+        """Those of the subject that are wanted, of the grains that `grains_on_read` names.
+
+        They include all that the watermark covers; their revision is the time of the read.
+        """
+        subject = wanted.subject or ""
+        grains = [grain for grain in grains_on_read("cost", subject) if wanted.grain in (None, grain.value)]
+        name, _, value = subject.partition("=")
+        dimension = next(each for each in _GRAINS if each == name)
+        governed: dict[tuple[Grain, int], list[tuple[PriceList, list[Usage]]]] = {}
+        for minute, usages in (await self._reader.by_minute(tenant, dimension, value)).items() if grains else ():
+            priced = self._definitions.price_list(tenant, minute), usages
+            for grain in grains:
+                governed.setdefault((grain, window_start(minute, grain)), []).append(priced)
+        now = self._clock.now_us()
+        positions = {place: offset for place, offset in watermark.items() if place.startswith(_FED_BY)}
+
+        def item(grain: Grain, start_us: int, name: str, payload: Mapping[str, Any]) -> WindowItem:
+            return WindowItem("cost", subject, grain.value, start_us, name, now, now, positions, orjson.dumps(payload).decode())
+
+        windows = ((grain, start, figures(each).get(subject, {})) for (grain, start), each in governed.items())
+        items = (item(grain, start, name, payload) for grain, start, found in windows for name, payload in found.items())
+        return [each for each in items if wanted.takes(each)]

@@ -1,0 +1,39 @@
+"""Reads of what the calls of one trace or session used, by minute and before prices."""
+
+from typing import Final, Literal
+
+from query_api.readers.rows import Rows, integer
+from query_api.readers.trace_ids import OF_TRACES
+from schemas.cost import Usage
+from schemas.token_usage_sql import TOKENS, USED_TOKENS
+
+Dimension = Literal["trace", "session"]
+
+_USED: Final = """
+SELECT minute_us, provider, model, unit.1 AS name, sum(unit.2) AS used, sum(unit.3) AS priced
+FROM (
+    SELECT toUnixTimestamp(toStartOfMinute(start_time)) * 1000000 AS minute_us, toString(llm_provider) AS provider, toString(llm_model) AS model, {tokens}
+    FROM spans FINAL
+    WHERE tenant = {{tenant:String}} AND {of_value} AND {used}
+)
+ARRAY JOIN units AS unit
+GROUP BY minute_us, provider, model, name
+ORDER BY minute_us
+"""
+_OF_VALUE: Final[dict[Dimension, str]] = {"trace": OF_TRACES, "session": "session_id = {session:String}"}
+
+
+class SpanUsageReader:
+    """Adds up tokens from the spans that are stored. Those deleted by a user count too: what was spent stays spent."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+
+    async def by_minute(self, tenant: str, dimension: Dimension, value: str) -> dict[int, list[Usage]]:
+        """Usage by the start of its minute in microseconds, ascending."""
+        sql = _USED.format(tokens=TOKENS, of_value=_OF_VALUE[dimension], used=USED_TOKENS)
+        found: dict[int, list[Usage]] = {}
+        for row in await self._rows.query(sql, {"tenant": tenant, "traces": [value], "session": value}):
+            usage = Usage(dimension, value, row["provider"], row["model"], row["name"], integer(row["used"]), integer(row["priced"]))
+            found.setdefault(integer(row["minute_us"]), []).append(usage)
+        return found
