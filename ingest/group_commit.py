@@ -128,7 +128,7 @@ class GroupCommit(Generic[P]):
 
     def _gains_by_waiting(self) -> bool:
         """Whether the next block would cost less per row for being larger; that of a part with an id of its own stays what it is."""
-        return self._rows_waiting < LARGE_ROWS and self._waiting[0].batch_id is None
+        return self._rows_waiting < LARGE_ROWS and not self._is_enough() and self._waiting[0].batch_id is None
 
     def _may_fly(self) -> bool:
         return self._flights == 0 or (self._flights < MAX_FLIGHTS and not self._gains_by_waiting())

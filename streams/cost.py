@@ -9,7 +9,7 @@ kept, and none of a trace: whoever wants another adds it up from the spans.
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from infra.runtime.clickhouse import ClickHouse
+from infra.runtime.clickhouse import ClickHouse, ClickHouseError
 from infra.runtime.clock import Clock
 from schemas.cost import FINER, SESSION, Piece, Usage, figures, pieces, whole_minutes
 from schemas.definitions import Definitions, PriceList, to_us
@@ -44,6 +44,8 @@ class Cost(WholeRefresh):
         self._computed = 0
         self._refreshed: dict[tuple[Subject, int], int] = {}
         """By service and start of the minute, the computation whose changes reached all windows."""
+        self._doubtful: set[tuple[Subject, int]] = set()
+        """Those whose refresh failed: a statement that got no answer may still run, so what it changes belongs to no computation known."""
         # Windows span services, so two refreshes may meet in one window; a revision has one author at a time.
         self._writing = asyncio.Lock()
 
@@ -56,15 +58,13 @@ class Cost(WholeRefresh):
         positions = await self._merged(subject, batch)
         minutes = whole_minutes(batch.minutes)
         if batch.redefined:
-            await self._follow_prices(subject.tenant)
             for start in minutes:
                 self._refreshed.pop((subject, start), None)
-        # Apart: of a minute that was not refreshed before everything changed, and of the others only what came.
-        known = [start for start in minutes if (subject, start) in self._refreshed]
-        for group in (known, [start for start in minutes if (subject, start) not in self._refreshed]):
-            for first in range(0, len(group), CHUNK):
-                async with self._writing:
-                    await self._chunk(subject, group[first : first + CHUNK], positions)
+        for first in range(0, len(minutes), CHUNK):
+            async with self._writing:
+                await self._chunk(subject, minutes[first : first + CHUNK], positions)
+        if batch.redefined:
+            await self._follow_prices(subject.tenant)
         await self._reached(subject, positions)
 
     def forget(self) -> None:
@@ -72,6 +72,7 @@ class Cost(WholeRefresh):
         super().forget()
         self._priced.clear()
         self._refreshed.clear()
+        self._doubtful.clear()
 
     async def reprice(self, tenant: str, from_us: int, until_us: int | None) -> None:
         """Price all windows again that overlap [from_us, until_us), None meaning for ever, from the usage that is kept, not from rows.
@@ -99,25 +100,32 @@ class Cost(WholeRefresh):
     async def _chunk(self, subject: Subject, minutes: Sequence[int], positions: Mapping[str, int]) -> None:
         # A clock that was set back must not make a new sum older than the one it replaces.
         self._computed = max(self._computed + 1, self._clock.now_us())
-        tenant, touched = subject.tenant, Touched(subject.name, minutes, min(self._refreshed.get((subject, start), 0) for start in minutes))
-        await reader.count_minutes(self._clickhouse, tenant, touched, self._computed, timeout=self._timeout)
-        held = await reader.subjects(self._clickhouse, tenant, touched, timeout=self._timeout)
-        if held:
-            await self._hand_up(tenant, touched, held, positions)
+        tenant, places = subject.tenant, [(subject, start) for start in minutes]
+        touched = Touched(subject.name, minutes, [self._refreshed.get(place, 0) for place in places])
+        try:
+            await reader.count_minutes(self._clickhouse, tenant, touched, self._computed, timeout=self._timeout)
+            changed = await reader.subjects(self._clickhouse, tenant, touched, timeout=self._timeout)
+            if changed:
+                await self._hand_up(tenant, touched, changed, positions)
+        except ClickHouseError:
+            self._doubtful.update(places)
+            for place in places:
+                self._refreshed.pop(place, None)
+            raise
         # Only now: what a refresh that failed half way had counted is still to be handed up by the next one.
         if len(self._refreshed) >= MAX_MINUTES:
             self._refreshed.clear()
-        self._refreshed |= {(subject, start): self._computed for start in minutes}
+        self._refreshed |= {place: self._computed for place in places if place not in self._doubtful}
 
-    async def _hand_up(self, tenant: str, touched: Touched, held: Sequence[tuple[int, str, str]], positions: Mapping[str, int]) -> None:
-        """Bring the coarser usage and the windows of every grain up to date for the subjects held in the minutes touched."""
+    async def _hand_up(self, tenant: str, touched: Touched, changed: Sequence[tuple[int, str, str]], positions: Mapping[str, int]) -> None:
+        """Bring the coarser usage and the windows of every grain up to date for the subjects that changed in the minutes touched."""
         for grain in FINER:
             await reader.add_up(self._clickhouse, tenant, touched, grain, self._computed, timeout=self._timeout)
         for grain in (Grain.ALL, *(grain for grain in Grain if grain is not Grain.ALL)):
             starts = windows_touched((start // MINUTE_US for start in touched.starts), grain)
             windows = await self._windows(tenant, grain, starts, touched, (0, 1))
             # A subject that was in one touched window may be looked up in another it was never in: only its own count.
-            mine = {(f"{dimension}={value}", window_start(start, grain)) for start, dimension, value in held if _has_windows(grain, dimension)}
+            mine = {(f"{dimension}={value}", window_start(start, grain)) for start, dimension, value in changed if _has_windows(grain, dimension)}
             chosen: dict[str, dict[int, Items]] = {}
             for name, start in mine:
                 chosen.setdefault(name, {})[start] = windows.get(name, {}).get(start, {})

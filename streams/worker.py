@@ -86,7 +86,7 @@ def _told_to_stop(stop: asyncio.Event) -> None:
 
 def _end_at_once() -> None:
     # Whatever could not be committed comes again and is skipped.
-    _log.warning("ending without having left the consumer group", waited_s=STOP_S)
+    _log.warning("ending before everything was closed", waited_s=STOP_S)
     os._exit(0)
 
 

@@ -1,6 +1,7 @@
 """Windows of cost that are computed when they are read: there are as many traces as calls, nearly as many sessions, and nobody looks at most of them."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -25,11 +26,11 @@ _FED_BY: Final = f"{SPANS.name}:"
 
 def grains_on_read(kind: str, subject: str | None) -> tuple[Grain, ...]:
     """Which windows of a subject are computed when they are read."""
-    dimension = (subject or "").partition("=")[0]
-    return next((grains for each, grains in _GRAINS.items() if kind == "cost" and each == dimension), ())
+    dimension, _, value = (subject or "").partition("=")
+    return next((grains for each, grains in _GRAINS.items() if kind == "cost" and each == dimension and value), ())
 
 
-def is_read_only(kind: str, subject: str, grain: str | None) -> bool:
+def is_computed_on_read(kind: str, subject: str, grain: str | None) -> bool:
     """Whether there is no stored window of the subject in this grain, None meaning any, that could be followed live."""
     grains = grains_on_read(kind, subject)
     return Grain.ALL in grains or grain in grains
@@ -52,17 +53,25 @@ class CostsOnRead:
         grains = [grain for grain in grains_on_read("cost", subject) if wanted.grain in (None, grain.value)]
         name, _, value = subject.partition("=")
         dimension = next(each for each in _GRAINS if each == name)
-        governed: dict[tuple[Grain, int], list[tuple[PriceList, list[Usage]]]] = {}
-        for minute, usages in (await self._reader.by_minute(tenant, dimension, value)).items() if grains else ():
-            priced = self._definitions.price_list(tenant, minute), usages
-            for grain in grains:
-                governed.setdefault((grain, window_start(minute, grain)), []).append(priced)
+        by_minute = await self._reader.by_minute(tenant, dimension, value, wanted.start_us, wanted.end_us) if grains else {}
+        # Beside the event loop: a session may last for days.
+        windows = await asyncio.to_thread(self._priced, tenant, subject, grains, by_minute)
         now = self._clock.now_us()
         positions = {place: offset for place, offset in watermark.items() if place.startswith(_FED_BY)}
 
         def item(grain: Grain, start_us: int, name: str, payload: Mapping[str, Any]) -> WindowItem:
             return WindowItem("cost", subject, grain.value, start_us, name, now, now, positions, orjson.dumps(payload).decode())
 
-        windows = ((grain, start, figures(each).get(subject, {})) for (grain, start), each in governed.items())
         items = (item(grain, start, name, payload) for grain, start, found in windows for name, payload in found.items())
         return [each for each in items if wanted.takes(each)]
+
+    def _priced(
+        self, tenant: str, subject: str, grains: Sequence[Grain], by_minute: Mapping[int, Sequence[Usage]]
+    ) -> list[tuple[Grain, int, Mapping[str, Mapping[str, Any]]]]:
+        """Figures by unit of each window that has any."""
+        governed: dict[tuple[Grain, int], dict[str, tuple[PriceList, list[Usage]]]] = {}
+        for minute, usages in by_minute.items():
+            prices = self._definitions.price_list(tenant, minute)
+            for grain in grains:
+                governed.setdefault((grain, window_start(minute, grain)), {}).setdefault(prices.id, (prices, []))[1].extend(usages)
+        return [(grain, start, figures(each.values()).get(subject, {})) for (grain, start), each in governed.items()]

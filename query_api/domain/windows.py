@@ -35,10 +35,10 @@ async def list_windows(parts: Parts, kind: str, tenant: str, wanted: WindowFilte
     after = decode_cursor(cursor, Key) if cursor else None
     reader = WindowReader(parts.rows)
     if on_read := grains_on_read(kind, wanted.subject):
-        watermark = await parts.freshness.raw(wait)
+        stored = Grain.ALL not in on_read and wanted.grain in (None, Grain.ALL)
+        watermark = await (parts.freshness.window(wait, kind, tenant, None, FED_BY[kind]) if stored else parts.freshness.raw(wait))
         items = await CostsOnRead(SpanUsageReader(parts.rows), parts.definitions, parts.clock).windows(tenant, wanted, watermark)
-        if Grain.ALL not in on_read and wanted.grain in (None, Grain.ALL):
-            watermark = await parts.freshness.window(wait, kind, tenant, None, FED_BY[kind])
+        if stored:
             items += await reader.page(kind, tenant, replace(wanted, grain=Grain.ALL.value), limit=_UNITS)
         found = _from(items, after, order)
     else:

@@ -4,13 +4,14 @@ import asyncio
 import uuid
 from collections.abc import Sequence
 from typing import Final, Protocol
+from urllib.parse import quote
 
 import msgspec
 import structlog
 
 from infra.runtime.errors import InvalidArgument, MillstreamError, Overloaded, TooLarge, Unauthenticated
 from query_api.access import Access, Caller
-from query_api.domain.costs_on_read import is_read_only
+from query_api.domain.costs_on_read import is_computed_on_read
 from query_api.errors import Defect
 from query_api.live.flow import Flow
 from query_api.live.hub import Hub
@@ -149,8 +150,8 @@ class Session:
         topic = Topic(caller.tenant, request.kind, request.subject, request.grain)
         if request.subject == EVERY and request.from_revision is not None:
             raise InvalidArgument("from_revision needs a subject, because each subject counts its own revisions")
-        if is_read_only(topic.kind, topic.subject, topic.grain):
-            raise InvalidArgument(f"windows that are computed when they are read: GET /platform/v1/windows/cost?subject={topic.subject}")
+        if is_computed_on_read(topic.kind, topic.subject, topic.grain):
+            raise InvalidArgument(f"windows that are computed when they are read: GET /platform/v1/windows/cost?subject={quote(topic.subject)}")
         if topic not in self._subscriptions and len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
             raise Overloaded(f"a connection may hold {MAX_SUBSCRIPTIONS} subscriptions; use `*` or another connection")
         self._unsubscribe(topic, confirm=False)

@@ -1,20 +1,23 @@
 """Reads of what the calls of one trace or session used, by minute and before prices."""
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from query_api.readers.rows import Rows, integer
+from query_api.readers.span_times import before, since
 from query_api.readers.trace_ids import OF_TRACES
 from schemas.cost import Usage
 from schemas.token_usage_sql import TOKENS, USED_TOKENS
+from schemas.windows import MICROSECONDS, Grain, window_start
 
 Dimension = Literal["trace", "session"]
+_DAY_US: Final = 86_400 * MICROSECONDS
 
 _USED: Final = """
 SELECT minute_us, provider, model, unit.1 AS name, sum(unit.2) AS used, sum(unit.3) AS priced
 FROM (
     SELECT toUnixTimestamp(toStartOfMinute(start_time)) * 1000000 AS minute_us, toString(llm_provider) AS provider, toString(llm_model) AS model, {tokens}
     FROM spans FINAL
-    WHERE tenant = {{tenant:String}} AND {of_value} AND {used}
+    WHERE tenant = {{tenant:String}} AND {of_value} AND {used} AND {within}
 )
 ARRAY JOIN units AS unit
 GROUP BY minute_us, provider, model, name
@@ -29,11 +32,25 @@ class SpanUsageReader:
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
 
-    async def by_minute(self, tenant: str, dimension: Dimension, value: str) -> dict[int, list[Usage]]:
-        """Usage by the start of its minute in microseconds, ascending."""
-        sql = _USED.format(tokens=TOKENS, of_value=_OF_VALUE[dimension], used=USED_TOKENS)
+    async def by_minute(self, tenant: str, dimension: Dimension, value: str, start_us: int | None, end_us: int | None) -> dict[int, list[Usage]]:
+        """Usage by the start of its minute in microseconds, ascending, with whole days of every window that starts in [start_us, end_us), None meaning
+        without an end. Windows over all time are not bounded."""
+        params: dict[str, Any] = {"tenant": tenant, "traces": [value], "session": value}
+        within = ["1"]
+        if dimension == "session" and start_us is not None:
+            within.append(since("from_ns"))
+            params["from_ns"] = _ns(window_start(start_us, Grain.DAY))
+        if dimension == "session" and end_us is not None:
+            within.append(before("until_ns"))
+            params["until_ns"] = _ns(window_start(end_us, Grain.DAY) + _DAY_US)
+        sql = _USED.format(tokens=TOKENS, of_value=_OF_VALUE[dimension], used=USED_TOKENS, within=" AND ".join(within))
         found: dict[int, list[Usage]] = {}
-        for row in await self._rows.query(sql, {"tenant": tenant, "traces": [value], "session": value}):
+        for row in await self._rows.query(sql, params):
             usage = Usage(dimension, value, row["provider"], row["model"], row["name"], integer(row["used"]), integer(row["priced"]))
             found.setdefault(integer(row["minute_us"]), []).append(usage)
         return found
+
+
+def _ns(us: int) -> int:
+    """The instant in nanoseconds, or the first or last one that there is."""
+    return min(max(us, 0) * 1_000, 2**63 - 1)

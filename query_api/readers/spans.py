@@ -46,8 +46,8 @@ SELECT trace_id, span_id, max((end_time, received, start_time)) AS copy,
 FROM spans WHERE tenant = {{tenant:String}} AND {_OF_SPANS}
 GROUP BY trace_id, span_id
 """
-_FEW: Final = 2_000
-"""Spans of a trace that are ordered here; more are ordered, and cut, by the engine, to which a second level costs a fifth of the whole read."""
+_PAGES_OF_TRACE: Final = 2
+"""A trace of fewer pages than this is ordered here; a larger one is ordered, and cut, by the engine, to which a second level costs a fifth of the whole read."""
 _OF_LARGE_TRACE: Final = """
 SELECT * FROM ({copies}) WHERE fits AND (start_ns, trace_id, span_id) < ({{after_ns:Int64}}, {{after_trace:String}}, {{after_span:String}})
 ORDER BY start_ns DESC, span_id DESC LIMIT {{limit:UInt32}}
@@ -158,8 +158,9 @@ class SpanReader:
         copies = _COPIES.format(fits=within.where, of_ids=OF_TRACES)
         place = after or Key(_LATEST_NS, "", "")
         params = {**within.params, "traces": [trace_id]}
-        rows = await self._rows.query(copies + "LIMIT {few:UInt32}", {**params, "few": _FEW})
-        if len(rows) < _FEW:
+        few = _PAGES_OF_TRACE * limit
+        rows = await self._rows.query(copies + "LIMIT {few:UInt32}", {**params, "few": few})
+        if len(rows) < few:
             spans = [_span(row) for row in rows if integer(row["fits"])]
             return sorted((span for span in spans if span.key < place), key=lambda span: span.key, reverse=True)[:limit]
         behind = {"after_ns": place.start_ns, "after_trace": place.trace_id, "after_span": place.span_id}

@@ -10,7 +10,7 @@ COST_USAGE = Table(
         Column("tenant", "LowCardinality(String)", "Tenant."),
         Column("grain", "LowCardinality(String)", "1m, 5m, 1h, 1d or all; each the sum of the one before."),
         Column("within", "DateTime64(6, 'UTC')", "Start of the window of the next grain that holds it: what adds up to a window stands together."),
-        Column("dimension", "LowCardinality(String)", "provider, model, project, user, session, trace, service or prompt_version."),
+        Column("dimension", "LowCardinality(String)", "provider, model, project, user, session, service or prompt_version."),
         Column("value", "String", "Which one."),
         Column("window_start", "DateTime64(6, 'UTC')", "Start of the window in event time; the epoch for all."),
         Column("service", "LowCardinality(String)", "Service that sent it."),

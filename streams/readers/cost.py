@@ -107,15 +107,16 @@ class Touched:
     service: str
     starts: Sequence[int]
     """Of the minutes, microseconds."""
-    since: int = 0
-    """Computation after which changes count; 0 for whatever the minutes hold or held."""
+    since: Sequence[int]
+    """For each of them the computation after which changes count; 0 for whatever the minute holds or held."""
 
     @property
     def params(self) -> dict[str, Any]:
-        return {"service": self.service, "starts": list(self.starts), "within": _within(self.starts), "since": self.since}
+        return {"service": self.service, "starts": list(self.starts), "within": _within(self.starts), "since": list(self.since)}
 
 
-_CHANGED = f"{_OF_MINUTES} AND computed > {{since:UInt64}}"
+_CHANGED = f"""{_OF_MINUTES}
+    AND computed > transform(toUnixTimestamp64Micro(window_start), {{starts:Array(Int64)}}, {{since:Array(UInt64)}}, toUInt64(0))"""
 _TOUCHED = f"(dimension, value) IN (SELECT dimension, value FROM cost_usage WHERE {_CHANGED})"
 
 

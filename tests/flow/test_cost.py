@@ -1,7 +1,8 @@
 """Cost on the real engine: rows in, priced windows out."""
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -246,6 +247,60 @@ async def test_what_a_refresh_that_failed_had_counted_reaches_all_windows(
         await (agent(place, definitions) if successor else cost).refresh(SUBJECT, Batch(minutes={T0}))
         found = await place.windows("cost")
         assert {grain: found[("model=m1", grain, start, "prompt_tokens")][1]["quantity"] for grain, start in _GRAINS.items()} == dict.fromkeys(_GRAINS, 2_000)
+
+
+async def test_a_statement_that_runs_after_it_was_given_up_takes_nothing_away(parts: EmbeddedParts, monkeypatch: pytest.MonkeyPatch) -> None:
+    late: list[Callable[[], Awaitable[None]]] = []
+    count = reader.count_minutes
+
+    async def no_answer(*args: Any, **more: Any) -> None:
+        late.append(partial(count, *args, **more))
+        raise ClickHouseError(0, "no answer", retryable=True)
+
+    async with telemetry(parts) as place:
+        cost = agent(place, defined((1, 0, 1.0)))
+        await place.spans(T0, [call(1)])
+        await cost.refresh(SUBJECT, Batch(minutes={T0}))
+        with monkeypatch.context() as patched:
+            patched.setattr(reader, "count_minutes", no_answer)
+            with pytest.raises(ClickHouseError):
+                await cost.refresh(SUBJECT, Batch(minutes={T0}))
+        await cost.refresh(SUBJECT, Batch(minutes={T0}))
+        await place.spans(T0, [call(2)])
+        await late[0]()
+        await cost.refresh(SUBJECT, Batch(minutes={T0}))
+        found = await place.windows("cost")
+        assert {grain: found[("model=m1", grain, start, "prompt_tokens")][1]["quantity"] for grain, start in _GRAINS.items()} == dict.fromkeys(_GRAINS, 2_000)
+
+
+async def test_a_late_span_of_a_minute_long_ago_touches_nothing_of_the_others(parts: EmbeddedParts) -> None:
+    async with telemetry(parts) as place:
+        cost = agent(place, defined((1, 0, 1.0)))
+        await place.spans(T0, [call(1, user_id="long ago")])
+        await cost.refresh(SUBJECT, Batch(minutes={T0}))
+        await place.spans(T0 + 10, [call(2, user_id="now")])
+        await cost.refresh(SUBJECT, Batch(minutes={T0 + 10}))
+        written = await _newest_computation(place)
+        await place.spans(T0, [call(3, user_id="late")])
+        await cost.refresh(SUBJECT, Batch(minutes={T0, T0 + 10}))
+        rows = await place.clickhouse.query(
+            "SELECT DISTINCT value FROM cost_usage WHERE dimension = 'user' AND computed > {written:UInt64}", {"written": written}
+        )
+        assert [row["value"] for row in rows] == ["late"]
+
+
+async def test_usage_outlives_its_rows(parts: EmbeddedParts) -> None:
+    async with telemetry(parts) as place:
+        definitions = defined((1, 0, 1.0))
+        await place.spans(T0, [call(1)])
+        await agent(place, definitions).refresh(SUBJECT, Batch(minutes={T0}))
+        before = await place.windows("cost")
+        await place.clickhouse.command("TRUNCATE TABLE spans")
+        await agent(place, definitions).refresh(SUBJECT, Batch(minutes={T0}))
+        assert await place.windows("cost") == before, "the rows of the minute have expired"
+        await place.spans(T0, [call(2, user_id="u9")])
+        await agent(place, definitions).refresh(SUBJECT, Batch(minutes={T0}))
+        assert "user=u9" in {name for name, *_ in await place.windows("cost")}
 
 
 async def test_a_price_list_is_followed_also_when_spans_come_with_it(parts: EmbeddedParts) -> None:

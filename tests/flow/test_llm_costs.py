@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -212,4 +213,4 @@ async def test_windows_that_are_computed_when_they_are_read_are_not_live(live: L
         while message["type"] not in ("error", "snapshot"):
             message = json.loads(await asyncio.wait_for(socket.recv(), 20))
         assert (message["type"] == "error") == refused
-        assert not refused or f"GET /platform/v1/windows/cost?subject={subject}" in json.dumps(message)
+        assert not refused or f"GET /platform/v1/windows/cost?subject={quote(subject)}" in json.dumps(message)

@@ -16,7 +16,7 @@ from schemas.topics import EVENTS
 from tests.clock import HandClock
 from tests.support import eventually
 
-UNPACED = Pace(0, 0, 0, 0)
+UNPACED = Pace(0, 0, 0, return_s=0)
 """What a block holds is decided by acknowledgements alone, not by the clock."""
 NEVER = 1e6
 """Seconds after the test."""
