@@ -243,7 +243,7 @@ async def test_bad_bodies(client: httpx.AsyncClient) -> None:
 async def test_bad_lists(client: httpx.AsyncClient) -> None:
     there = await sent(client, "lists")
     path = "/projects/lists/span_annotations"
-    seen = await client.get("/projects/lists", headers={"x-millstream-wait-for": there.position})
+    seen = await client.get("/projects/lists/spans", headers={"x-millstream-wait-for": there.position})
     assert seen.status_code == 200, seen.text
     cases: list[dict[str, Any]] = [{}, {"span_ids": ["a"] * 1_001}, {"span_ids": "a", "cursor": "nonsense"}, {"span_ids": "a", "cursor": "W10"}]
     for params in cases:
