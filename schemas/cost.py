@@ -14,7 +14,7 @@ from typing import Any, Final
 from schemas.definition_kinds import PriceList
 from schemas.windows import MICROSECONDS, MINUTE_US, Grain, window_end, window_start
 
-PROVIDER, MODEL, PROJECT, USER, SESSION, TRACE, SERVICE = "provider", "model", "project", "user", "session", "trace", "service"
+PROVIDER, MODEL, PROJECT, USER, SESSION, SERVICE = "provider", "model", "project", "user", "session", "service"
 PROMPT_VERSION: Final = "prompt_version"
 
 PROMPT, COMPLETION, CACHED, REASONING = "prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens"
@@ -45,10 +45,6 @@ class Usage:
     quantity: int
     billed: int
     """What the price of the unit applies to: prompt tokens without the cached ones, completion tokens without reasoning."""
-
-    @property
-    def subject(self) -> str:
-        return f"{self.dimension}={self.value}"
 
 
 @dataclass(frozen=True)
@@ -184,8 +180,7 @@ def _exact(price: float, per: int) -> Fraction:
 def _payload(line: _Sum) -> dict[str, Any]:
     amounts: dict[str, Fraction] = {}
     for (currency, price_of, per), billed in line.billed.items():
-        exact = amount(billed, price_of, per)
-        amounts[currency] = amounts[currency] + exact if currency in amounts else exact
+        amounts[currency] = amounts.get(currency, Fraction()) + amount(billed, price_of, per)
     used = {(price_of, per) for _, price_of, per in line.billed}
     price = next(iter(used)) if len(used) == 1 else None
     one = next(iter(amounts.items())) if len(amounts) == 1 else None

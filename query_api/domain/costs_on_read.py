@@ -26,8 +26,8 @@ _FED_BY: Final = f"{SPANS.name}:"
 
 def grains_on_read(kind: str, subject: str | None) -> tuple[Grain, ...]:
     """Which windows of a subject are computed when they are read."""
-    dimension, _, value = (subject or "").partition("=")
-    return next((grains for each, grains in _GRAINS.items() if kind == "cost" and each == dimension and value), ())
+    found = _dimension(subject) if kind == "cost" and subject else None
+    return _GRAINS[found[0]] if found else ()
 
 
 def is_computed_on_read(kind: str, subject: str, grain: str | None) -> bool:
@@ -45,15 +45,14 @@ class CostsOnRead:
         self._clock = clock
 
     async def windows(self, tenant: str, wanted: WindowFilter, watermark: Positions) -> list[WindowItem]:
-        """Those of the subject that are wanted, of the grains that `grains_on_read` names.
+        """Those of the subject that are wanted, of the grains that `grains_on_read` names; none where it names none.
 
         They include all that the watermark covers; their revision is the time of the read.
         """
         subject = wanted.subject or ""
         grains = [grain for grain in grains_on_read("cost", subject) if wanted.grain in (None, grain.value)]
-        name, _, value = subject.partition("=")
-        dimension = next(each for each in _GRAINS if each == name)
-        by_minute = await self._reader.by_minute(tenant, dimension, value, wanted.start_us, wanted.end_us) if grains else {}
+        found = _dimension(subject)
+        by_minute = await self._reader.by_minute(tenant, *found, wanted.start_us, wanted.end_us) if found and grains else {}
         # Beside the event loop: a session may last for days.
         windows = await asyncio.to_thread(self._priced, tenant, subject, grains, by_minute)
         now = self._clock.now_us()
@@ -75,3 +74,9 @@ class CostsOnRead:
             for grain in grains:
                 governed.setdefault((grain, window_start(minute, grain)), {}).setdefault(prices.id, (prices, []))[1].extend(usages)
         return [(grain, start, figures(each.values()).get(subject, {})) for (grain, start), each in governed.items()]
+
+
+def _dimension(subject: str) -> tuple[Dimension, str] | None:
+    """What of these a subject is, and which one; None for any other subject."""
+    name, _, value = subject.partition("=")
+    return next(((dimension, value) for dimension in _GRAINS if dimension == name and value), None)

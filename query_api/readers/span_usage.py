@@ -10,7 +10,8 @@ from schemas.token_usage_sql import TOKENS, USED_TOKENS
 from schemas.windows import MICROSECONDS, Grain, window_start
 
 Dimension = Literal["trace", "session"]
-_DAY_US: Final = 86_400 * MICROSECONDS
+_DAY_US: Final = Grain.DAY.seconds * MICROSECONDS
+_LATEST_NS: Final = 2**63 - 1
 
 _USED: Final = """
 SELECT minute_us, provider, model, unit.1 AS name, sum(unit.2) AS used, sum(unit.3) AS priced
@@ -39,18 +40,13 @@ class SpanUsageReader:
         within = ["1"]
         if dimension == "session" and start_us is not None:
             within.append(since("from_ns"))
-            params["from_ns"] = _ns(window_start(start_us, Grain.DAY))
+            params["from_ns"] = window_start(start_us, Grain.DAY) * 1_000
         if dimension == "session" and end_us is not None:
             within.append(before("until_ns"))
-            params["until_ns"] = _ns(window_start(end_us, Grain.DAY) + _DAY_US)
+            params["until_ns"] = min((window_start(end_us, Grain.DAY) + _DAY_US) * 1_000, _LATEST_NS)
         sql = _USED.format(tokens=TOKENS, of_value=_OF_VALUE[dimension], used=USED_TOKENS, within=" AND ".join(within))
         found: dict[int, list[Usage]] = {}
         for row in await self._rows.query(sql, params):
             usage = Usage(dimension, value, row["provider"], row["model"], row["name"], integer(row["used"]), integer(row["priced"]))
             found.setdefault(integer(row["minute_us"]), []).append(usage)
         return found
-
-
-def _ns(us: int) -> int:
-    """The instant in nanoseconds, or the first or last one that there is."""
-    return min(max(us, 0) * 1_000, 2**63 - 1)
