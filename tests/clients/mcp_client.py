@@ -7,6 +7,7 @@ import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from tests.support import end_by_stdin
@@ -59,10 +60,10 @@ class McpClient:
 
 
 @contextmanager
-def mcp_client(command: Sequence[str]) -> Iterator[McpClient]:
-    """A client of the server that the command starts, which ends with it."""
+def mcp_client(command: Sequence[str], cwd: Path | None = None) -> Iterator[McpClient]:
+    """A client of the server that the command starts, in that folder, which ends with it. Of Phoenix' settings the server sees none that this process has."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PHOENIX_")}
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=cwd, env=environment)
     try:
         yield McpClient(process)
     finally:

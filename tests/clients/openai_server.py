@@ -1,11 +1,12 @@
 """A small server that answers as OpenAI's API does: chat completions, whole and streamed, and embeddings, with the tokens they took."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.clients.loopback_server import loopback_server
 
 MODEL = "gpt-4o-2024-08-06"
 USAGE = {"prompt_tokens": 1_000, "completion_tokens": 200, "total_tokens": 1_200, "prompt_tokens_details": {"cached_tokens": 400}}
@@ -65,12 +66,5 @@ def _chunks() -> Iterator[str]:
 def openai_server(reply: Reply = lambda _: ANSWER, arguments: Arguments = lambda _: {"city": "Paris"}) -> Iterator[str]:
     """The base URL of a running one: what it answers to the last message, and what it calls a tool with when it has one."""
     handler = type("Handler", (_Handler,), {"reply": staticmethod(reply), "arguments": staticmethod(arguments)})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/v1"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with loopback_server(handler) as url:
+        yield f"{url}/v1"

@@ -4,17 +4,17 @@ import json
 import os
 import shutil
 import subprocess
-import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.clients.loopback_server import loopback_server
 from tests.clients.phoenix_gates import broken_promises
 from tests.flow.stack import KEY, LiveStack
 from tests.support import eventually_sync
@@ -91,15 +91,8 @@ def recorder() -> Iterator[tuple[str, list[tuple[str, dict[str, str]]]]]:
         def log_message(self, *_: Any) -> None:
             """Nothing is logged."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", got
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with loopback_server(Handler) as url:
+        yield url, got
 
 
 def test_options() -> None:

@@ -6,6 +6,8 @@ npm answers 404 for `@arizeai/phoenix-mcp`. `PHOENIX_MCP` names the command of o
 
 import os
 import shlex
+import shutil
+import subprocess
 import time
 import uuid
 from collections.abc import Iterator
@@ -22,6 +24,7 @@ from tests.support import eventually_sync
 _INSTALLED = Path(__file__).parent / "phoenix_js" / "node_modules" / "@arizeai" / "phoenix-mcp" / "build" / "index.js"
 _COMMAND = shlex.split(os.environ.get("PHOENIX_MCP", "")) or (["node", str(_INSTALLED)] if _INSTALLED.exists() else [])
 needs_server = pytest.mark.skipif(not _COMMAND, reason="npm has no @arizeai/phoenix-mcp; PHOENIX_MCP may name the command of one built from its sources")
+_NO_REGISTRY = ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "ENETUNREACH")
 
 VERSION: dict[str, Any] = {
     "description": "",
@@ -86,6 +89,20 @@ def server(live: LiveStack, request: pytest.FixtureRequest) -> Iterator[McpClien
     port, prefix = request.param
     with mcp_client([*_COMMAND, "--baseUrl", live.url(port) + prefix, "--apiKey", KEY]) as client:
         yield client
+
+
+@pytest.mark.skipif(not os.environ.get("CI") and shutil.which("npm") is None, reason="needs npm")
+def test_npm_installs_the_server(tmp_path: Path) -> None:
+    """llm.cli.npm_install_mcp"""
+    (tmp_path / "package.json").write_text('{"private": true}')  # so that npm installs here and not in a folder above
+    command = ["npm", "i", "@arizeai/phoenix-mcp", "--fetch-retries", "2"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=180)
+    if "code E404" in done.stderr and "'@arizeai/phoenix-mcp@" in done.stderr:
+        pytest.skip("npm answers 404 for @arizeai/phoenix-mcp")
+    if not os.environ.get("CI") and any(f"code {code}" in done.stderr for code in _NO_REGISTRY):
+        pytest.skip("needs npm's registry")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "node_modules" / "@arizeai" / "phoenix-mcp" / "build" / "index.js").is_file()
 
 
 @needs_server
