@@ -1,13 +1,12 @@
-"""The ClickHouse engine inside this process: one data folder, a connection per request, threads that run in parallel.
+"""The ClickHouse engine inside this process: one data folder, a connection for each request, threads that run in parallel.
 
 The engine releases the interpreter lock while it works, so queries of different threads run at the same time.
-Connections cost about 0.1 ms; a fresh one per request is what keeps settings of one request out of the next.
 """
 
 import fcntl
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from chdb.state.sqlitelike import Connection
 
 from infra.embedded.body_encoding import decoded, may_stay_packed
+from infra.embedded.engine_connections import Connections
 from infra.embedded.engine_errors import failure, from_engine
 from infra.embedded.engine_sql import InsertHead, insert_head, look
 
@@ -99,9 +99,11 @@ class Engine:
             raise failure(76, "CANNOT_OPEN_FILE", f"Another process has the data folder {folder} open") from error
         self._keeper = Connection(self._path + _SERVER_SETTINGS)
         self._keeper.query("SELECT 1")
+        self._connections = Connections(self._path)
 
     def close(self) -> None:
         """Close the folder. No `run` may be under way."""
+        self._connections.close()
         self._keeper.close()
         os.close(self._lock)
 
@@ -127,7 +129,7 @@ class Engine:
         except UnicodeDecodeError as error:
             raise failure(62, "SYNTAX_ERROR", "The statement is not UTF-8") from error
         output = seen.format or request.format
-        return self._with_connection(request, {}, lambda connection: self._query(connection, text, output, request.parameters))
+        return self._answer(request, {}, text, output, again=seen.reads)
 
     def _insert(self, request: Request, head: InsertHead, data: memoryview) -> Answer:
         inside = may_stay_packed(request.body, request.encoding) and not len(data)
@@ -139,44 +141,41 @@ class Engine:
                 while len(part):
                     part = part[os.write(spool, part) :]
             text = head.reading(f"/proc/{os.getpid()}/fd/{spool}", request.encoding if inside else "none")
-            return self._with_connection(request, _BODY_DEFAULTS, lambda connection: self._query(connection, text, request.format, request.parameters))
+            return self._answer(request, _BODY_DEFAULTS, text, request.format, again=False)
         finally:
             os.close(spool)
 
-    def _with_connection(self, request: Request, defaults: Mapping[str, str], work: Callable[[Connection], Answer]) -> Answer:
-        settings = {**_OPERATOR_DEFAULTS, **defaults, **request.settings}
-        if request.limits is not None:
-            settings = request.limits.clamp(settings)
-        steps = [f"USE `{_escaped(request.database, '`')}`"] if request.database else []
-        for name in settings:
-            if not _SETTING_NAME.match(name):
-                raise failure(115, "UNKNOWN_SETTING", f"Unknown setting '{name}'")
-        if settings:
-            steps.append("SET " + ", ".join(f"{name} = '{_escaped(value, chr(39))}'" for name, value in settings.items()))
-        if request.limits is not None or not request.changes:
-            steps.append(f"SET readonly = {1 if request.limits is not None else 2}")
+    def _answer(self, request: Request, defaults: Mapping[str, str], text: str, output: str, *, again: bool) -> Answer:
+        setup = _setup(request, defaults)
         try:
-            connection = Connection(self._path)
-            try:
-                connection.query(";".join(steps))
-                return work(connection)
-            finally:
-                connection.close()
+            with self._connections.lent(setup, again=again) as connection:
+                result: Any = connection.query(text, output, params=dict(request.parameters))
+                return Answer(
+                    data=result.bytes() or b"",
+                    format=output,
+                    read_rows=result.storage_rows_read(),
+                    read_bytes=result.storage_bytes_read(),
+                    written_rows=result.rows_written(),
+                    written_bytes=result.bytes_written(),
+                    elapsed_ns=int(result.elapsed() * 1e9),
+                )
         except Exception as error:
             raise from_engine(error) from error
 
-    @staticmethod
-    def _query(connection: Connection, text: str, output: str, parameters: Mapping[str, str]) -> Answer:
-        result: Any = connection.query(text, output, params=dict(parameters))
-        return Answer(
-            data=result.bytes() or b"",
-            format=output,
-            read_rows=result.storage_rows_read(),
-            read_bytes=result.storage_bytes_read(),
-            written_rows=result.rows_written(),
-            written_bytes=result.bytes_written(),
-            elapsed_ns=int(result.elapsed() * 1e9),
-        )
+
+def _setup(request: Request, defaults: Mapping[str, str]) -> str:
+    """The statements that give a connection the database, the settings and the rights of a request."""
+    settings = {**_OPERATOR_DEFAULTS, **defaults, **request.settings}
+    if request.limits is not None:
+        settings = request.limits.clamp(settings)
+    steps = [f"USE `{_escaped(request.database, '`')}`"] if request.database else []
+    for name in settings:
+        if not _SETTING_NAME.match(name):
+            raise failure(115, "UNKNOWN_SETTING", f"Unknown setting '{name}'")
+    steps.append("SET " + ", ".join(f"{name} = '{_escaped(value, chr(39))}'" for name, value in settings.items()))
+    if request.limits is not None or not request.changes:
+        steps.append(f"SET readonly = {1 if request.limits is not None else 2}")
+    return ";".join(steps)
 
 
 def _escaped(text: str, quote: str) -> str:

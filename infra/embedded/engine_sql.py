@@ -6,6 +6,8 @@ Pure functions over bytes. Nothing here judges whether a statement is right; the
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
 
 _TOKEN = re.compile(
     rb"""
@@ -32,6 +34,8 @@ _REACHES_OUT = re.compile(
 
 _AUTO = "'auto'"
 """Structure that the engine finds out from the data."""
+_KNOWN_UP_TO: Final = 16_384
+"""Bytes of a statement that is remembered."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +171,16 @@ class Statement:
 
 
 def look(sql: bytes) -> Statement:
-    """Read through the whole statement once."""
+    """What a statement is, read through once; of statements that come again and again it is known."""
+    return _known(sql) if len(sql) <= _KNOWN_UP_TO else _seen(sql)
+
+
+@lru_cache(maxsize=512)
+def _known(sql: bytes) -> Statement:
+    return _seen(sql)
+
+
+def _seen(sql: bytes) -> Statement:
     found = list(tokens(sql))
     while found and found[-1].text == b";":
         found.pop()

@@ -114,6 +114,31 @@ async def test_settings_of_one_request_do_not_reach_another(writer: ClickHouse) 
     assert await writer.query(read) == before
 
 
+async def test_nothing_of_a_request_stays_for_the_next_with_the_same_settings(reader: ClickHouse, writer: ClickHouse) -> None:
+    read, parameter = "SELECT getSetting('max_block_size') AS v", "SELECT {mine:String} AS v"
+    for client in (writer, reader):
+        before = await client.query(read)
+        assert await client.query(parameter, {"mine": "first"}) == [{"v": "first"}]
+        with pytest.raises(ClickHouseError, match="mine"):
+            await client.query(parameter)
+        assert await client.query(read) == before
+        with pytest.raises(ClickHouseError, match="mistake"):
+            await client.query("SELECT throwIf(1, 'mistake')")
+        assert await client.query(parameter, {"mine": "second"}) == [{"v": "second"}]
+    before = await writer.query(read)
+    assert await writer.query(f"{read} SETTINGS max_block_size = 779") == [{"v": 779}]
+    await writer.command("CREATE TEMPORARY TABLE passing (a UInt8)")
+    with pytest.raises(ClickHouseError, match="passing"):
+        await writer.query("SELECT * FROM passing")
+    assert await writer.query(read) == before
+
+
+async def test_more_kinds_of_settings_than_are_remembered(writer: ClickHouse) -> None:
+    read = "SELECT getSetting('max_block_size') AS v"
+    for _ in range(2):
+        assert [(await writer.query(read, settings={"max_block_size": 1_000 + number}))[0]["v"] for number in range(80)] == list(range(1_000, 1_080))
+
+
 @pytest.mark.parametrize(
     "statement",
     [
