@@ -16,9 +16,9 @@ from ingest.span_feedback import with_feedback
 from schemas.blocks import Block, Touched
 from schemas.otlp_wire import Window, envelope_head
 
-PACE = Pace(s_per_block=0.05, s_per_row=2e-4, longest_s=0.3, enough_rows=16_000, enough_bytes=8_388_608, return_s=0.03)
-"""An INSERT that flattens a block costs the engine some 45 ms, as much as four thousand rows, so at a few thousand items a second blocks of 0.3 s leave it half of
-a core for those who read. A client that sends few items, or that sends again as soon as it is answered, is kept less."""
+PACE = Pace(s_per_block=0.05, s_per_row=2e-4, longest_s=0.5, enough_rows=16_000, enough_bytes=8_388_608, return_s=0.03)
+"""An INSERT that flattens a block costs the engine some 45 ms, as much as four thousand rows, so at some thousand items a second blocks of half a second leave most of
+a core to those who read. A client that sends few items, or that sends again as soon as it is answered, is kept less."""
 LARGE = 524_288
 """Bodies from here on are read beside the event loop, so that small requests do not wait for them."""
 

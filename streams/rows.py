@@ -6,12 +6,9 @@ from typing import Any
 import msgspec
 
 from infra.runtime.clickhouse import ClickHouse
+from streams.readers.priority import URGENT
 
 _SETTINGS = {"async_insert": "0", "insert_deduplicate": "1", "deduplicate_blocks_in_dependent_materialized_views": "1", "date_time_input_format": "best_effort"}
-
-
-URGENT = {"os_threads_nice_value_query": -5}
-"""Before blocks and merges, where the server may do that (CAP_SYS_NICE): for what is short and somebody waits for."""
 
 
 async def insert_rows(clickhouse: ClickHouse, table: str, rows: Sequence[Mapping[str, Any]], token: str, *, urgent: bool = False) -> None:

@@ -7,6 +7,7 @@ from infra.runtime.clickhouse import ClickHouse
 from schemas.cardinality import HISTORY, METRICS, OPERATION, RESOURCE, SPANS
 from schemas.tables.cardinality_states import EMPTY_SKETCH
 from schemas.windows import MICROSECONDS, Grain
+from streams.readers.priority import PATIENT
 
 MAX_LABELS = 200
 """Labels kept per metric and minute, those with most values."""
@@ -14,6 +15,7 @@ MAX_ROWS = 50_000
 """Rows kept per service, signal and minute: a bound for clients that put ids into metric names."""
 
 _SETTINGS = {
+    **PATIENT,
     "max_threads": 1,
     "max_memory_usage": 1_073_741_824,
     "max_bytes_before_external_group_by": 402_653_184,

@@ -21,8 +21,9 @@ from schemas.cost import (
 from schemas.tables.cardinality_states import EMPTY_SKETCH
 from schemas.token_usage_sql import TOKENS, USED_TOKENS
 from schemas.windows import MICROSECONDS, Grain, windows_touched
+from streams.readers.priority import PATIENT
 
-_SETTINGS = {"max_threads": 1, "max_memory_usage": 1_073_741_824, "max_bytes_before_external_group_by": 402_653_184}
+_SETTINGS = {**PATIENT, "max_threads": 1, "max_memory_usage": 1_073_741_824, "max_bytes_before_external_group_by": 402_653_184}
 _WRITE = {**_SETTINGS, "async_insert": 0, "insert_deduplicate": 0, "max_insert_threads": 1}
 _COLUMNS = "tenant, grain, within, window_start, dimension, value, service, provider, model, unit, project, quantity, billed, series, computed"
 _MINUTES = "(SELECT toDateTime(intDiv(arrayJoin({starts:Array(Int64)}), 1000000), 'UTC'))"

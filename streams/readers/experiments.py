@@ -17,10 +17,10 @@ from schemas.exposure_counts import DIMENSIONS
 from schemas.tables.events import BUCKETS
 from schemas.tables.unit_totals import FIGURES, NEVER, NO_VARIANT
 from schemas.windows import ALL_TIME
+from streams.readers.priority import PATIENT
 
 SETTINGS = {"max_threads": 1, "max_memory_usage": 1_500_000_000}
-_PATIENT = {**SETTINGS, "os_threads_nice_value_query": 10}
-"""Behind everything else, where the server may do that (CAP_SYS_NICE): for long readings that nobody waits for."""
+_PATIENT = {**SETTINGS, **PATIENT}
 SLICE_ROWS = 4_000_000
 """Rows of totals and tail that one query adds up, so that its hash table stays below a few hundred megabytes."""
 MAX_TYPES = 40
