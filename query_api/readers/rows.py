@@ -16,6 +16,8 @@ _GRACE_S = 2.0
 """How much later than the server the client gives up, so that the server's own reason arrives."""
 _OF_TABLE = {"max_block_size": 1_024}
 """FINAL holds a block of every part that is not merged yet: of 40 parts with spans of 2 KB a gigabyte in blocks of the size that is usual, a fifth in these."""
+_AS_WRITTEN = {"optimize_move_to_prewhere": 0}
+"""To choose itself what to check first, the engine weighs every column in every part: 2 ms of a statement with 18 columns and 10 parts, 7 ms with 30."""
 _NICENESS = -5
 """Somebody waits for the few rows of a page, and nobody for a merge. Without effect where the server may not lower it."""
 
@@ -24,8 +26,8 @@ class Rows(Protocol):
     """Runs fixed statements; everything that varies goes in as a server-side parameter `{name:Type}`."""
 
     async def query(self, sql: str, params: Mapping[str, Any] = {}) -> Sequence[Mapping[str, Any]]:
-        """The rows of a SELECT. Raises Unavailable when ClickHouse cannot be reached and QueryLimit beyond the limits of
-        the read-only user."""
+        """The rows of a SELECT; one with PREWHERE is checked in the order it is written in. Raises Unavailable when ClickHouse cannot be reached and
+        QueryLimit beyond the limits of the read-only user."""
         ...
 
     async def table(self, sql: str, params: Mapping[str, Any] = {}) -> pa.Table:
@@ -43,8 +45,9 @@ class ClickHouseRows:
 
     async def query(self, sql: str, params: Mapping[str, Any] = {}) -> Sequence[Mapping[str, Any]]:
         _check_size(params)
+        settings = {**self._of_page, **_AS_WRITTEN} if "PREWHERE" in sql else self._of_page
         with _explained():
-            return await self._client.query(sql, params, settings=self._of_page, timeout=self._timeout_s)
+            return await self._client.query(sql, params, settings=settings, timeout=self._timeout_s)
 
     async def table(self, sql: str, params: Mapping[str, Any] = {}) -> pa.Table:
         _check_size(params)

@@ -5,7 +5,7 @@ row before it is known to be the one that counts: a page is read in the order of
 all copies of these spans, wherever they are. It counts the copy that ended last, of equal ends the one received last.
 """
 
-from base64 import b64decode
+from binascii import a2b_base64
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, NamedTuple
@@ -31,11 +31,11 @@ SELECT trace_id, span_id, parent_id, name, kind, span_kind, status_code, status_
        arrayMap(event -> base64Encode(event), events) AS encoded_events, {fits} AS fits
 FROM spans"""
 # Nothing but the table's own order: only then the engine stops once it has a page, and looks at what is large only of the rows in it.
-_PAGE: Final = f"""{_SELECT} WHERE {{where}}
+_PAGE: Final = f"""{_SELECT} {{first}} {{where}}
 ORDER BY toStartOfMinute(start_time) DESC, start_time DESC, trace_id DESC, span_id DESC
 LIMIT {{{{rows:UInt32}}}}
 """
-_COPIES: Final = f"""{_SELECT} WHERE tenant = {{{{tenant:String}}}} AND {{of_ids}}
+_COPIES: Final = f"""{_SELECT} PREWHERE {{of_ids}} WHERE tenant = {{{{tenant:String}}}}
 ORDER BY end_time DESC, received DESC, start_time DESC
 LIMIT 1 BY trace_id, span_id
 """
@@ -43,7 +43,7 @@ _OF_SPANS: Final = f"{OF_TRACES} AND concat(trace_id, span_id) IN {{ids:Array(St
 _COUNTS: Final = f"""
 SELECT trace_id, span_id, max((end_time, received, start_time)) AS copy,
        toUnixTimestamp64Nano(copy.1) AS end_ns, toUnixTimestamp64Micro(copy.2) AS received_us, toUnixTimestamp64Nano(copy.3) AS start_ns
-FROM spans WHERE tenant = {{tenant:String}} AND {_OF_SPANS}
+FROM spans PREWHERE {_OF_SPANS} WHERE tenant = {{tenant:String}}
 GROUP BY trace_id, span_id
 """
 _PAGES_OF_TRACE: Final = 2
@@ -123,12 +123,14 @@ class SpanReader:
         if wanted.trace_ids is not None and len(wanted.trace_ids) == 1:
             return await self._of_trace(within, wanted.trace_ids[0], limit, after)
         likely = wanted.applied(visible, roughly=True)
+        # Places alone need no choice of what to check first.
+        first = "WHERE" if wanted.seeks else "PREWHERE"
         edge_ns = None if newest is None or wanted.of_ids else newest.since_ns(visible, rare=wanted.seeks)
         near = edge_ns is not None and (after is None or after.start_ns >= edge_ns) and (wanted.end_ns is None or wanted.end_ns > edge_ns)
-        found: list[StoredSpan] = []
+        found: list[Mapping[str, Any]] = []
         while len(found) < limit:
             asked = (limit - len(found)) * 9 // 8 + 16
-            rows = await self._rows_after(likely.and_also(since("edge_ns"), edge_ns=edge_ns) if near else likely, within, asked, after)
+            rows = await self._rows_after(likely.and_also(since("edge_ns"), edge_ns=edge_ns) if near else likely, within, first, asked, after)
             fitting = await self._counting(within, rows)
             found += fitting
             if len(rows) == asked:
@@ -140,7 +142,7 @@ class SpanReader:
                 break
             if len(fitting) < len(rows) * _WORTHWHILE:
                 likely = within
-        return found[:limit]
+        return [_span(row) for row in found[:limit]]
 
     async def of_traces(self, visible: Conditions, trace_ids: Sequence[str]) -> list[StoredSpan]:
         """Every span of these traces, oldest start first."""
@@ -167,13 +169,14 @@ class SpanReader:
         rows = await self._rows.query(_OF_LARGE_TRACE.format(copies=copies), {**params, **behind, "limit": limit})
         return [_span(row) for row in rows]
 
-    async def _rows_after(self, likely: Conditions, within: Conditions, limit: int, after: Key | None) -> Sequence[Mapping[str, Any]]:
+    async def _rows_after(self, likely: Conditions, within: Conditions, first: str, limit: int, after: Key | None) -> Sequence[Mapping[str, Any]]:
         if after is not None:
             likely = likely.and_also(_AFTER, after_ns=after.start_ns, after_trace=after.trace_id, after_span=after.span_id)
-        return await self._rows.query(_PAGE.format(where=likely.where, fits=within.where), {**within.params, **likely.params, "rows": limit})
+        sql = _PAGE.format(first=first, where=likely.where, fits=within.where)
+        return await self._rows.query(sql, {**within.params, **likely.params, "rows": limit})
 
-    async def _counting(self, within: Conditions, rows: Sequence[Mapping[str, Any]]) -> list[StoredSpan]:
-        """The spans of these rows that fit, at the places where the copies that count have them."""
+    async def _counting(self, within: Conditions, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """The rows of the spans that fit, at the places where the copies that count have them."""
         if not rows:
             return []
         counts = await self._rows.query(_COUNTS, {**within.params, **_named({_id(row) for row in rows})})
@@ -186,7 +189,7 @@ class SpanReader:
             sql = _COPIES.format(fits=within.where, of_ids=_OF_SPANS)
             again = await self._rows.query(sql, {**within.params, **_named(unseen)})
             found = {key: row for key, row in found.items() if _id(row) not in unseen} | {_key(row): row for row in again}
-        return [_span(found[key]) for key in dict.fromkeys(map(_key, rows)) if key in found and integer(found[key]["fits"])]
+        return [found[key] for key in dict.fromkeys(map(_key, rows)) if key in found and integer(found[key]["fits"])]
 
 
 def _id(row: Mapping[str, Any]) -> tuple[str, str]:
@@ -217,8 +220,8 @@ def _span(row: Mapping[str, Any]) -> StoredSpan:
         status_message=row["status_message"],
         start_ns=integer(row["start_ns"]),
         end_ns=integer(row["end_ns"]),
-        attributes={name: b64decode(value) for name, value in row["encoded_attributes"].items()},
-        events=[b64decode(event) for event in row["encoded_events"]],
+        attributes={name: a2b_base64(value) for name, value in row["encoded_attributes"].items()},
+        events=[a2b_base64(event) for event in row["encoded_events"]],
         kind=int(row["kind"]),
         project=row["project"],
         session_id=row["session_id"],

@@ -35,7 +35,7 @@ _OF_SESSIONS: Final = "session_id IN {sessions:Array(String)}"
 
 _COPIES: Final = """
 SELECT trace_id, span_id, parent_id, name, span_kind, status_code, start_time, end_time, project, session_id, prompt_tokens, completion_tokens, {where} AS fits
-FROM spans WHERE tenant = {{tenant:String}} AND {candidates}
+FROM spans PREWHERE {candidates} WHERE tenant = {{tenant:String}}
 ORDER BY end_time DESC, received DESC, start_time DESC LIMIT 1 BY trace_id, span_id
 """
 _SUMMARY: Final = f"""
