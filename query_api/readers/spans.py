@@ -31,7 +31,7 @@ SELECT trace_id, span_id, parent_id, name, kind, span_kind, status_code, status_
        arrayMap(event -> base64Encode(event), events) AS encoded_events, {fits} AS fits
 FROM spans"""
 # Nothing but the table's own order: only then the engine stops once it has a page, and looks at what is large only of the rows in it.
-_PAGE: Final = f"""{_SELECT} {{first}} {{where}}
+_PAGE: Final = f"""{_SELECT} PREWHERE {{where}}
 ORDER BY toStartOfMinute(start_time) DESC, start_time DESC, trace_id DESC, span_id DESC
 LIMIT {{{{rows:UInt32}}}}
 """
@@ -123,14 +123,12 @@ class SpanReader:
         if wanted.trace_ids is not None and len(wanted.trace_ids) == 1:
             return await self._of_trace(within, wanted.trace_ids[0], limit, after)
         likely = wanted.applied(visible, roughly=True)
-        # Places alone need no choice of what to check first.
-        first = "WHERE" if wanted.seeks else "PREWHERE"
         edge_ns = None if newest is None or wanted.of_ids else newest.since_ns(visible, rare=wanted.seeks)
         near = edge_ns is not None and (after is None or after.start_ns >= edge_ns) and (wanted.end_ns is None or wanted.end_ns > edge_ns)
         found: list[Mapping[str, Any]] = []
         while len(found) < limit:
             asked = (limit - len(found)) * 9 // 8 + 16
-            rows = await self._rows_after(likely.and_also(since("edge_ns"), edge_ns=edge_ns) if near else likely, within, first, asked, after)
+            rows = await self._rows_after(likely.and_also(since("edge_ns"), edge_ns=edge_ns) if near else likely, within, asked, after)
             fitting = await self._counting(within, rows)
             found += fitting
             if len(rows) == asked:
@@ -169,11 +167,10 @@ class SpanReader:
         rows = await self._rows.query(_OF_LARGE_TRACE.format(copies=copies), {**params, **behind, "limit": limit})
         return [_span(row) for row in rows]
 
-    async def _rows_after(self, likely: Conditions, within: Conditions, first: str, limit: int, after: Key | None) -> Sequence[Mapping[str, Any]]:
+    async def _rows_after(self, likely: Conditions, within: Conditions, limit: int, after: Key | None) -> Sequence[Mapping[str, Any]]:
         if after is not None:
             likely = likely.and_also(_AFTER, after_ns=after.start_ns, after_trace=after.trace_id, after_span=after.span_id)
-        sql = _PAGE.format(first=first, where=likely.where, fits=within.where)
-        return await self._rows.query(sql, {**within.params, **likely.params, "rows": limit})
+        return await self._rows.query(_PAGE.format(where=likely.where, fits=within.where), {**within.params, **likely.params, "rows": limit})
 
     async def _counting(self, within: Conditions, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """The rows of the spans that fit, at the places where the copies that count have them."""
