@@ -1,11 +1,15 @@
 """Tables as declared, compared with the live ones and created or extended."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from infra.runtime.clickhouse import ClickHouse
 from infra.runtime.settings import ClickHouseSettings
 from schemas.tables.catalog import TABLES
-from schemas.tables.table import Column, Table
+from schemas.tables.table import Column, Table, tuning
+
+_SETTING = re.compile(r"(\w+) = (\w+)")
 
 
 @dataclass(frozen=True)
@@ -23,10 +27,10 @@ class TableDifference:
 
 
 async def differences(clickhouse: ClickHouse, settings: ClickHouseSettings) -> list[TableDifference]:
-    """Missing tables and columns, columns of another type, another order of the rows, other indices by name. Raises ClickHouseError."""
+    """Missing tables and columns, columns of another type, another order of the rows, other indices by name, other settings. Raises ClickHouseError."""
     of_database = {"database": settings.database}
-    keys = await clickhouse.query("SELECT name, sorting_key FROM system.tables WHERE database = {database:String}", of_database)
-    live = {str(row["name"]): _Live({}, str(row["sorting_key"]), set()) for row in keys}
+    keys = await clickhouse.query("SELECT name, sorting_key, engine_full FROM system.tables WHERE database = {database:String}", of_database)
+    live = {str(row["name"]): _Live({}, str(row["sorting_key"]), set(), _settings(row["engine_full"])) for row in keys}
     for row in await clickhouse.query("SELECT table, name, type FROM system.columns WHERE database = {database:String}", of_database):
         live[row["table"]].columns[row["name"]] = row["type"]
     for row in await clickhouse.query("SELECT table, name FROM system.data_skipping_indices WHERE database = {database:String}", of_database):
@@ -43,6 +47,11 @@ class _Live:
     key: str
     indices: set[str]
     """Names."""
+    settings: Mapping[str, str]
+
+
+def _settings(engine: str) -> dict[str, str]:
+    return dict(_SETTING.findall(engine.partition("SETTINGS ")[2]))
 
 
 def _compare(table: Table, live: _Live | None, settings: ClickHouseSettings) -> list[TableDifference]:
@@ -77,6 +86,10 @@ def _compare(table: Table, live: _Live | None, settings: ClickHouseSettings) -> 
         TableDifference(table, f"drop index {table.name}.{name}", (f"ALTER TABLE {table.name} DROP INDEX IF EXISTS {name}",))
         for name in sorted(live.indices - declared.keys())
     ]
+    other = {name: value for name, value in tuning(settings.dedup_window).items() if live.settings.get(name) != str(value)}
+    if other:
+        values = ", ".join(f"{name} = {value}" for name, value in other.items())
+        found.append(TableDifference(table, f"set of {table.name}: {values}", (f"ALTER TABLE {table.name} MODIFY SETTING {values}",)))
     return found
 
 

@@ -16,11 +16,11 @@ class Column:
     """Optional `DEFAULT ...`, `MATERIALIZED ...` or `CODEC(...)` clause."""
 
 
-MERGE_WIDTH = 12
+_MERGE_WIDTH = 12
 """Parts that one merge joins, roughly. Rows are merged fewer times than with the default of 5, which saves a quarter of an insert's cost. The engine
 may not take the small ones out of what it has chosen: a small table would be written anew for every block that comes, instead of for every twelfth."""
 
-WIDE_PART_BYTES = 32 * 2**20
+_WIDE_PART_BYTES = 32 * 2**20
 """Size before compression from which a part has files of its own for each column: merged ones, not those of one block. Such a part of spans has
 over a hundred files, and making them cost as much as writing what is in them."""
 
@@ -29,6 +29,16 @@ ORIGIN = (
     Column("offset", "UInt64", "Offset of its block; with `part` it ties every row to the ledger.", "CODEC(Delta, LZ4)"),
 )
 """Columns that every table with a feed has beside its own; the sink fills them."""
+
+
+def tuning(dedup_window: int) -> dict[str, int]:
+    """Settings of every table that may change while it is there."""
+    return {
+        "merge_selector_base": _MERGE_WIDTH,
+        "merge_selector_enable_heuristic_to_remove_small_parts_at_right": 0,
+        "min_bytes_for_wide_part": _WIDE_PART_BYTES,
+        "non_replicated_deduplication_window": dedup_window,
+    }
 
 
 @dataclass(frozen=True)
@@ -96,11 +106,8 @@ class Table:
         parts.append(f"ORDER BY {self.order_by}")
         if self.ttl:
             parts.append(f"TTL {self.ttl.format(days=retention_days)}")
-        parts.append(
-            f"SETTINGS index_granularity = {self.granularity}, merge_selector_base = {MERGE_WIDTH}, "
-            f"merge_selector_enable_heuristic_to_remove_small_parts_at_right = 0, min_bytes_for_wide_part = {WIDE_PART_BYTES}, "
-            f"non_replicated_deduplication_window = {dedup_window}"
-        )
+        settings = {"index_granularity": self.granularity, **tuning(dedup_window)}
+        parts.append("SETTINGS " + ", ".join(f"{name} = {value}" for name, value in settings.items()))
         statements = ["\n".join(parts)]
         if self.view_select:
             statements.append(f"CREATE MATERIALIZED VIEW IF NOT EXISTS {self.name}_view TO {self.name} AS {self.view_select}")

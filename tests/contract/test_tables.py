@@ -38,8 +38,18 @@ async def test_what_was_made_is_as_declared(clickhouse: ClickHouse, settings: Cl
     assert await tables.differences(clickhouse, settings) == []
 
 
+async def test_settings_follow(clickhouse: ClickHouse, settings: ClickHouseSettings) -> None:
+    older = SPANS.create(100, 1)[0].replace("merge_selector_base = 12, ", "")
+    assert "merge_selector_base" not in older
+    await clickhouse.command(older)
+    (wanted,) = [each for each in await tables.differences(clickhouse, settings) if each.table is SPANS]
+    assert wanted.what == f"set of spans: merge_selector_base = 12, non_replicated_deduplication_window = {settings.dedup_window}"
+    await tables.apply(clickhouse, [wanted])
+    assert not [each for each in await tables.differences(clickhouse, settings) if each.table is SPANS]
+
+
 async def test_a_new_column_may_extend_the_order(clickhouse: ClickHouse, settings: ClickHouseSettings) -> None:
-    old = COST_USAGE.create(100, 1)[0].replace("    project LowCardinality(String),\n", "").replace(", unit, project)", ", unit)")
+    old = COST_USAGE.create(settings.dedup_window, 1)[0].replace("    project LowCardinality(String),\n", "").replace(", unit, project)", ", unit)")
     await clickhouse.command(old)
     await clickhouse.command("INSERT INTO cost_usage (tenant, unit, quantity) VALUES ('t', 'u', 1)")
     await tables.apply(clickhouse, await tables.differences(clickhouse, settings))
@@ -52,7 +62,7 @@ async def test_a_new_column_may_extend_the_order(clickhouse: ClickHouse, setting
 
 
 async def test_indices_are_added_and_dropped_and_rows_from_before_are_found(clickhouse: ClickHouse, settings: ClickHouseSettings) -> None:
-    lines = SPANS.create(100, 1)[0].split("\n")
+    lines = SPANS.create(settings.dedup_window, 1)[0].split("\n")
     first = next(at for at, line in enumerate(lines) if line.startswith("    pairs "))
     origin = next(at for at, line in enumerate(lines) if line.startswith("    part "))
     older = [line for at, line in enumerate(lines) if not first <= at < origin]
@@ -71,6 +81,6 @@ async def test_indices_are_added_and_dropped_and_rows_from_before_are_found(clic
 
 
 async def test_another_order_is_told_and_left_alone(clickhouse: ClickHouse, settings: ClickHouseSettings) -> None:
-    await clickhouse.command(COST_USAGE.create(100, 1)[0].replace(COST_USAGE.order_by, "(tenant, unit)"))
+    await clickhouse.command(COST_USAGE.create(settings.dedup_window, 1)[0].replace(COST_USAGE.order_by, "(tenant, unit)"))
     found = [each for each in await tables.differences(clickhouse, settings) if each.table is COST_USAGE]
     assert [each.statements for each in found] == [()] and "is ordered by (tenant, unit), declared" in str(found[0])
