@@ -40,8 +40,9 @@ class Updates:
 class Telemetry:
     """Tables with rows in them."""
 
-    def __init__(self, clickhouse: ClickHouse) -> None:
+    def __init__(self, clickhouse: ClickHouse, database: str) -> None:
         self.clickhouse = clickhouse
+        self.database = database
         self.updates = Updates()
         self.clock = SystemClock()
         self._received = 1_790_000_000_000_000
@@ -92,7 +93,7 @@ async def telemetry(parts: EmbeddedParts) -> AsyncIterator[Telemetry]:
         for table in TABLES:
             for statement in table.create(1_000, 36_500):
                 await clickhouse.command(statement)
-        yield Telemetry(clickhouse)
+        yield Telemetry(clickhouse, name)
         await plain.command(f"DROP DATABASE {name}")
     finally:
         await plain.aclose()
