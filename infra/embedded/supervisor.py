@@ -72,7 +72,7 @@ class ChildStatus:
 class Supervisor:
     """Runs children in the order they are given to `start`, restarts those that end, stops them in reverse order.
 
-    Children get a process group of their own, so that Ctrl-C reaches only this process, and SIGTERM when this process dies.
+    Children get a session of their own, so that Ctrl-C reaches only this process, and SIGTERM when this process dies.
     """
 
     def __init__(self, logs: Path, *, backoff: Backoff | None = None, changed: Callable[[], None] = lambda: None) -> None:
@@ -178,8 +178,7 @@ class _Watcher:
                 stdout=output,
                 stderr=asyncio.subprocess.STDOUT,
                 env={**os.environ, **self.child.env},
-                # A group, so that what it leaves behind can be ended; not a session, between which Linux shares processors whatever their niceness.
-                process_group=0,
+                start_new_session=True,
                 preexec_fn=die_with_parent(),
             )
         self._set("starting", self._process.pid)
@@ -224,7 +223,7 @@ class _Watcher:
 
 
 def _kill_group(leader: int) -> None:
-    # What a dead child leaves behind in its group would hold ports and locks that its successor needs.
+    # What a dead child leaves behind in its session would hold ports and locks that its successor needs.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
 
