@@ -1,4 +1,4 @@
-"""The ClickHouse engine inside this process: one data folder, a connection for each request, threads that run in parallel.
+"""The ClickHouse engine inside this process: one data folder, threads that run in parallel.
 
 The engine releases the interpreter lock while it works, so queries of different threads run at the same time.
 """

@@ -27,9 +27,9 @@ class Connections:
     def lent(self, setup: str, *, again: bool) -> Iterator[Connection]:
         """A connection on which the statements `setup` have run, perhaps for an earlier request. `again` promises that nothing of the connection is
         changed; after an error it is closed all the same. Raises what the engine raises."""
-        idle = self._of(setup) if again else []
+        idle = self._of(setup) if again else None
         try:
-            connection = idle.pop()
+            connection = (idle or []).pop()
         except IndexError:
             connection = self._opened(setup)
         try:
@@ -37,7 +37,7 @@ class Connections:
         except BaseException:
             connection.close()
             raise
-        if again and len(idle) < _MOST_IDLE:
+        if idle is not None and len(idle) < _MOST_IDLE:
             idle.append(connection)
         else:
             connection.close()
@@ -48,16 +48,16 @@ class Connections:
             for connection in self._idle.popitem()[1]:
                 connection.close()
 
-    def _of(self, setup: str) -> list[Connection]:
+    def _of(self, setup: str) -> list[Connection] | None:
+        """Those of a kind; None where none of it are kept."""
         if setup not in self._idle and len(self._idle) >= _MOST_SETUPS:
-            return []
+            return None
         return self._idle.setdefault(setup, [])
 
     def _opened(self, setup: str) -> Connection:
         connection = Connection(self._path)
         try:
-            if setup:
-                connection.query(setup)
+            connection.query(setup)
         except BaseException:
             connection.close()
             raise

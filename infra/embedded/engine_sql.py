@@ -175,11 +175,6 @@ def look(sql: bytes) -> Statement:
     return _known(sql) if len(sql) <= _KNOWN_UP_TO else _seen(sql)
 
 
-@lru_cache(maxsize=512)
-def _known(sql: bytes) -> Statement:
-    return _seen(sql)
-
-
 def _seen(sql: bytes) -> Statement:
     found = list(tokens(sql))
     while found and found[-1].text == b";":
@@ -204,3 +199,6 @@ def _seen(sql: bytes) -> Statement:
         if token.upper == b"FORMAT" and following.kind == "word" and (index + 2 == len(found) or found[index + 2].upper == b"SETTINGS"):
             output = following.text.decode()
     return Statement(several=several, reads=reads, format=output, forbidden=forbidden)
+
+
+_known = lru_cache(maxsize=512)(_seen)
