@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from infra.runtime.clickhouse import ClickHouse
-from streams.readers.priority import URGENT
+from infra.runtime.query_priority import URGENT
 
 _SETTINGS = {"async_insert": "0", "insert_deduplicate": "1", "deduplicate_blocks_in_dependent_materialized_views": "1", "date_time_input_format": "best_effort"}
 

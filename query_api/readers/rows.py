@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from infra.runtime.clickhouse import ClickHouse, ClickHouseError, parameter
 from infra.runtime.errors import QueryLimit, Unavailable
+from infra.runtime.query_priority import URGENT
 from infra.runtime.settings import ClickHouseSettings
 
 _LONGEST = 131_000
@@ -18,8 +19,6 @@ _OF_TABLE = {"max_block_size": 1_024}
 """FINAL holds a block of every part that is not merged yet: of 40 parts with spans of 2 KB a gigabyte in blocks of the size that is usual, a fifth in these."""
 _AS_WRITTEN = {"optimize_move_to_prewhere": 0}
 """To choose itself what to check first, the engine weighs every column in every part: 2 ms of a statement with 18 columns and 10 parts, 7 ms with 30."""
-_NICENESS = -5
-"""Somebody waits for the few rows of a page, and nobody for a merge. Without effect where the server may not lower it."""
 
 
 class Rows(Protocol):
@@ -40,7 +39,7 @@ class ClickHouseRows:
 
     def __init__(self, settings: ClickHouseSettings) -> None:
         self._timeout_s = settings.read_timeout_s + _GRACE_S
-        self._of_page = {"os_threads_nice_value_query": _NICENESS, "max_threads": settings.read_threads}
+        self._of_page = {**URGENT, "max_threads": settings.read_threads}
         self._client = ClickHouse(settings.url, settings.reader_user, settings.reader_password.get_secret_value(), settings.database)
 
     async def query(self, sql: str, params: Mapping[str, Any] = {}) -> Sequence[Mapping[str, Any]]:

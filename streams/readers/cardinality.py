@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from infra.runtime.clickhouse import ClickHouse
+from infra.runtime.query_priority import PATIENT
 from schemas.cardinality import HISTORY, METRICS, OPERATION, RESOURCE, SPANS
 from schemas.tables.cardinality_states import EMPTY_SKETCH
 from schemas.windows import MICROSECONDS, Grain
-from streams.readers.priority import PATIENT
 
 MAX_LABELS = 200
 """Labels kept per metric and minute, those with most values."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.runtime.clickhouse import ClickHouse
+from infra.runtime.query_priority import PATIENT
 from schemas.cost import (
     ACTIVE_SERIES,
     BYTES,
@@ -21,7 +22,6 @@ from schemas.cost import (
 from schemas.tables.cardinality_states import EMPTY_SKETCH
 from schemas.token_usage_sql import TOKENS, USED_TOKENS
 from schemas.windows import MICROSECONDS, Grain, windows_touched
-from streams.readers.priority import PATIENT
 
 _SETTINGS = {**PATIENT, "max_threads": 1, "max_memory_usage": 1_073_741_824, "max_bytes_before_external_group_by": 402_653_184}
 _WRITE = {**_SETTINGS, "async_insert": 0, "insert_deduplicate": 0, "max_insert_threads": 1}

@@ -13,11 +13,11 @@ from urllib.parse import quote
 import pyarrow as pa
 
 from infra.runtime.clickhouse import ClickHouse
+from infra.runtime.query_priority import PATIENT
 from schemas.exposure_counts import DIMENSIONS
 from schemas.tables.events import BUCKETS
 from schemas.tables.unit_totals import FIGURES, NEVER, NO_VARIANT
 from schemas.windows import ALL_TIME
-from streams.readers.priority import PATIENT
 
 SETTINGS = {"max_threads": 1, "max_memory_usage": 1_500_000_000}
 _PATIENT = {**SETTINGS, **PATIENT}

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import pyarrow as pa
 
 from infra.runtime.clickhouse import ClickHouse
+from infra.runtime.query_priority import URGENT
 from schemas.tables.unit_totals import FIGURES
 from streams.readers.experiments import AS_FIGURES, BEHIND_SEAL, MAX_TYPES, OF_EXPERIMENT, SETTINGS, WIDTH, Scope, named, slices
-from streams.readers.priority import URGENT
 
 _IN_TAIL = f"""
 {OF_EXPERIMENT} AND bucket BETWEEN {{low:UInt16}} AND {{high:UInt16}} AND keyed = 0 AND quarantined = 0
