@@ -18,6 +18,7 @@ from streams.write_behind import WriteBehind
 _TIME = "%Y-%m-%d %H:%M:%S.%f"
 
 
+@functools.lru_cache(maxsize=1_024)
 def sql_time(micros: int) -> str:
     """Microseconds since the epoch as ClickHouse reads them in JSON."""
     return (dt.datetime(1970, 1, 1) + dt.timedelta(microseconds=micros)).strftime(_TIME)

@@ -81,10 +81,12 @@ class WindowWriter:
         async with self._writing:
             await self._write_group(tenant, places, positions)
 
-    async def write_many(self, tenant: str, grain: str, subjects: Mapping[str, Mapping[int, Items]], positions: Mapping[str, int]) -> None:
-        """`write` for many subjects at once: few statements, and a revision of its own for each subject that changed."""
+    async def write_many(self, tenant: str, subjects: Mapping[str, Mapping[str, Mapping[int, Items]]], positions: Mapping[str, int]) -> None:
+        """`write_grains` for many subjects at once: few statements, and a revision of its own for each subject that changed."""
         for group in _groups(subjects):
-            places = {(subject, grain, start): items for subject, windows in group.items() for start, items in windows.items()}
+            places = {
+                (subject, grain, start): items for subject, grains in group.items() for grain, windows in grains.items() for start, items in windows.items()
+            }
             async with self._writing:
                 await self._write_group(tenant, places, positions)
 
@@ -107,10 +109,11 @@ class WindowWriter:
             return
         revisions = await self._next_revisions(tenant, {window.subject for window in changed})
         at = self._clock.now_us()
+        computed_at, includes = sql_time(at), dict(positions)
         rows = [
             {
                 "tenant": tenant, "subject": window.subject, "grain": window.grain, "window_start": sql_time(window.start), "item": name,
-                "revision": revisions[window.subject], "computed_at": sql_time(at), "positions": dict(positions), "payload": text,
+                "revision": revisions[window.subject], "computed_at": computed_at, "positions": includes, "payload": text,
             }
             for window in changed
             for name, text in window.differs.items()
@@ -202,9 +205,9 @@ def _joined(items: Mapping[str, str]) -> str:
     return "{" + ",".join(f"{_encode(name).decode()}:{text}" for name, text in sorted(items.items()) if text != "{}") + "}"
 
 
-def _groups(subjects: Mapping[str, Mapping[int, Items]]) -> Iterator[dict[str, Mapping[int, Items]]]:
-    """Subjects in groups whose names and starts fit into the address of a request."""
-    group: dict[str, Mapping[int, Items]] = {}
+def _groups(subjects: Mapping[str, Mapping[str, Mapping[int, Items]]]) -> Iterator[dict[str, Mapping[str, Mapping[int, Items]]]]:
+    """Subjects in groups whose names fit into the address of a request."""
+    group: dict[str, Mapping[str, Mapping[int, Items]]] = {}
     size = 0
     for subject in sorted(subjects):
         needed = len(quote(subject)) + 12

@@ -6,7 +6,7 @@ from query_api.readers.rows import Rows, integer
 from query_api.readers.span_times import before, since
 from query_api.readers.trace_ids import OF_TRACES
 from schemas.cost import Usage
-from schemas.token_usage_sql import TOKENS, USED_TOKENS
+from schemas.token_usage_sql import TOKEN_SUMS, UNITS, USED_TOKENS
 from schemas.windows import MICROSECONDS, Grain, window_start
 
 Dimension = Literal["trace", "session"]
@@ -16,11 +16,12 @@ _LATEST_NS: Final = 2**63 - 1
 _USED: Final = """
 SELECT minute_us, provider, model, unit.1 AS name, sum(unit.2) AS used, sum(unit.3) AS priced
 FROM (
-    SELECT toUnixTimestamp(toStartOfMinute(start_time)) * 1000000 AS minute_us, toString(llm_provider) AS provider, toString(llm_model) AS model, {tokens}
+    SELECT toUnixTimestamp(toStartOfMinute(start_time)) * 1000000 AS minute_us, toString(llm_provider) AS provider, toString(llm_model) AS model, {sums}
     FROM spans FINAL
     WHERE tenant = {{tenant:String}} AND {of_value} AND {used} AND {within}
+    GROUP BY minute_us, provider, model
 )
-ARRAY JOIN units AS unit
+ARRAY JOIN {units} AS unit
 GROUP BY minute_us, provider, model, name
 ORDER BY minute_us
 """
@@ -44,7 +45,7 @@ class SpanUsageReader:
         if dimension == "session" and end_us is not None:
             within.append(before("until_ns"))
             params["until_ns"] = min((window_start(end_us, Grain.DAY) + _DAY_US) * 1_000, _LATEST_NS)
-        sql = _USED.format(tokens=TOKENS, of_value=_OF_VALUE[dimension], used=USED_TOKENS, within=" AND ".join(within))
+        sql = _USED.format(sums=TOKEN_SUMS, units=UNITS, of_value=_OF_VALUE[dimension], used=USED_TOKENS, within=" AND ".join(within))
         found: dict[int, list[Usage]] = {}
         for row in await self._rows.query(sql, params):
             usage = Usage(dimension, value, row["provider"], row["model"], row["name"], integer(row["used"]), integer(row["priced"]))

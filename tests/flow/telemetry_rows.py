@@ -64,7 +64,7 @@ class Telemetry:
         await self._insert("metric_points", rows)
 
     async def spans(self, minute: int, spans: Iterable[Mapping[str, Any]], *, service: str = SERVICE) -> None:
-        """Spans that start in the minute; each names at least its `span_id`."""
+        """Spans that start in the minute, in a block of their own; each names at least its `span_id`."""
         basis = {"tenant": TENANT, "service": service, "project": "p", "start_time": f"{minute * 60}.000000000", "name": "op", "bytes": 200, "trace_id": "tr"}
         await self._insert("spans", [basis | dict(span) for span in spans])
 
@@ -77,7 +77,7 @@ class Telemetry:
 
     async def _insert(self, table: str, rows: list[dict[str, Any]]) -> None:
         self._received += 1_000
-        body = b"\n".join(msgspec.json.encode(row | {"received": f"{self._received / 1e6:.6f}"}) for row in rows)
+        body = b"\n".join(msgspec.json.encode({"offset": self._received, **row, "received": f"{self._received / 1e6:.6f}"}) for row in rows)
         await self.clickhouse.insert_bytes(f"INSERT INTO {table} FORMAT JSONEachRow", body, {"async_insert": 0, "insert_deduplicate": 0})
 
 

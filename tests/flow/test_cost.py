@@ -193,6 +193,38 @@ async def test_a_span_sent_again_for_another_user_moves_its_cost(parts: Embedded
         assert {name for name, *_ in await place.windows("cost") if name.startswith("user=")} == {"user=after"}
 
 
+@pytest.mark.parametrize("seed", range(3))
+async def test_refreshes_of_what_came_end_where_a_count_of_everything_does(parts: EmbeddedParts, seed: int) -> None:
+    random = Random(seed)
+
+    def anything() -> dict[str, Any]:
+        user, session = f"u{random.randrange(6)}", f"s{random.randrange(9)}"
+        more = {"llm_model": f"m{random.randrange(3)}", "end_time": f"{T0 * 60 + random.randrange(50)}.000000000", "quarantined": int(random.random() < 0.1)}
+        return call(random.randrange(60), trace_id="tr", user_id=user, session_id=session, prompt_tokens=random.randrange(3_000), **more)
+
+    async with telemetry(parts) as place:
+        definitions = defined((1, 0, 1.0))
+        cost = agent(place, definitions)
+        for _ in range(15):
+            minutes = set()
+            for _ in range(random.randrange(1, 4)):
+                minute = T0 + random.randrange(3)
+                await place.spans(minute, [anything() for _ in range(random.randrange(1, 5))])
+                minutes.add(minute)
+            if random.random() < 0.3:
+                await place.clickhouse.command("OPTIMIZE TABLE spans FINAL")
+            if random.random() < 0.8:
+                await cost.refresh(SUBJECT, Batch(minutes=minutes))
+        await cost.refresh(SUBJECT, Batch(minutes=set(range(T0, T0 + 3))))
+        written, windows = await _newest_computation(place), await place.windows("cost")
+        await agent(place, definitions).refresh(SUBJECT, Batch(minutes=set(range(T0, T0 + 3))))
+        counted = await place.clickhouse.query(
+            "SELECT * EXCEPT series FROM cost_usage WHERE grain = '1m' AND computed > {written:UInt64}", {"written": written}
+        )
+        assert not counted, "whoever counts everything finds what was counted bit by bit"
+        assert await place.windows("cost") == windows
+
+
 async def test_many_subjects_and_names_that_need_quoting(parts: EmbeddedParts) -> None:
     async with telemetry(parts) as place:
         users = [f"ü '{number}\\" * 3 for number in range(1_500)]

@@ -28,7 +28,9 @@ Metadata = Annotated[dict[str, Any] | None, AfterValidator(_storable)]
 Identifier = Annotated[str, BeforeValidator(_none_is_empty), Field(max_length=MAX_TEXT)]
 OtelId = Annotated[str, Field(min_length=1, max_length=MAX_TEXT), AfterValidator(str.lower)]
 SessionId = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
-Text = Annotated[str, BeforeValidator(_stripped), Field(min_length=1)]
+_NOT_BLANK = Field(json_schema_extra={"pattern": r"\S"})
+"""What is stripped before it is checked; only the document needs to say so."""
+Text = Annotated[str, BeforeValidator(_stripped), Field(min_length=1), _NOT_BLANK]
 
 
 class Result(BaseModel):
@@ -120,15 +122,15 @@ class NoteData(BaseModel):
 
 
 class SpanNoteData(NoteData):
-    span_id: Annotated[OtelId, BeforeValidator(_stripped)]
+    span_id: Annotated[OtelId, BeforeValidator(_stripped), _NOT_BLANK]
 
 
 class TraceNoteData(NoteData):
-    trace_id: Annotated[OtelId, BeforeValidator(_stripped)]
+    trace_id: Annotated[OtelId, BeforeValidator(_stripped), _NOT_BLANK]
 
 
 class SessionNoteData(NoteData):
-    session_id: Annotated[SessionId, BeforeValidator(_stripped)]
+    session_id: Annotated[SessionId, BeforeValidator(_stripped), _NOT_BLANK]
 
 
 class SpanNote(BaseModel):
