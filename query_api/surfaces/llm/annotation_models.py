@@ -28,7 +28,7 @@ Metadata = Annotated[dict[str, Any] | None, AfterValidator(_storable)]
 Identifier = Annotated[str, BeforeValidator(_none_is_empty), Field(max_length=MAX_TEXT)]
 OtelId = Annotated[str, Field(min_length=1, max_length=MAX_TEXT), AfterValidator(str.lower)]
 SessionId = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
-_NOT_BLANK = Field(json_schema_extra={"pattern": r"\S"})
+_NOT_BLANK = Field(json_schema_extra={"pattern": r"[^\s\x1c-\x1f\x85]"})
 """What is stripped before it is checked; only the document needs to say so."""
 Text = Annotated[str, BeforeValidator(_stripped), Field(min_length=1), _NOT_BLANK]
 
