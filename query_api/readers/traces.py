@@ -17,10 +17,11 @@ Sort = Literal["start_time", "latency_ms"]
 _START: Final = "toUnixTimestamp64Nano(min(start_time))"
 _LATENCY: Final = "toUnixTimestamp64Nano(max(greatest(start_time, end_time))) - toUnixTimestamp64Nano(min(start_time))"
 # The newest, or oldest, spans within reach: every trace that began between the edge and the place it starts from has its first span among them.
+# Most traces begin with their root, so where enough roots are within reach the edge is at the last of those that are needed.
 _EDGE: Final = """
-SELECT count() AS spans, toUnixTimestamp64Nano({furthest}(start_time)) AS edge_ns FROM (
-    SELECT start_time FROM spans WHERE {where} ORDER BY toStartOfMinute(start_time) {order}, start_time {order} LIMIT {{window:UInt64}}
-)
+SELECT count() AS spans, toUnixTimestamp64Nano({furthest}(start_time)) AS edge_ns,
+       {sort}(groupArrayIf(toUnixTimestamp64Nano(start_time), parent_id = ''))[{{roots:UInt32}}] AS root_ns
+FROM (SELECT start_time, parent_id FROM spans WHERE {where} ORDER BY toStartOfMinute(start_time) {order}, start_time {order} LIMIT {{window:UInt64}})
 """
 _RANK: Final = f"""
 SELECT trace_id, {_START} AS start_ns, {_LATENCY} AS latency_ns FROM spans
@@ -51,6 +52,7 @@ FROM ({_COPIES}) WHERE fits
 ORDER BY start_ns, span_id
 """
 _LATEST: Final = 2**63 - 1
+_SPANS_A_TRACE: Final = 40
 _GROWTH: Final = 8
 
 
@@ -124,9 +126,9 @@ class TraceReader:
             return await self._ranked(visible, wanted, sort, descending, limit, after, low, high)
         if after is not None:
             low, high = (low, min(high, after.value)) if descending else (max(low, after.value), high)
-        window = 20 * limit + 1_000
+        window = _SPANS_A_TRACE * limit + 20_000
         while True:
-            edge = await self._edge(visible, descending, window, low, high)
+            edge = await self._edge(visible, descending, window, limit + 1, low, high)
             reached = (edge, high) if descending else (low, edge)
             found = await self._ranked(visible, wanted, sort, descending, limit, after, *(reached if edge is not None else (low, high)))
             if edge is None or len(found) == limit:
@@ -160,13 +162,15 @@ class TraceReader:
             for row in rows
         ]
 
-    async def _edge(self, visible: Conditions, descending: bool, window: int, low: int, high: int) -> int | None:
-        """Start of the last span within the window; None when the window holds them all."""
+    async def _edge(self, visible: Conditions, descending: bool, window: int, roots: int, low: int, high: int) -> int | None:
+        """Start of the last root that is needed, or of the last span within the window; None when the window holds them all."""
         within = visible.and_also(_BETWEEN, low_ns=low, high_ns=high)
-        order, furthest = ("DESC", "min") if descending else ("ASC", "max")
-        sql = _EDGE.format(where=within.where, order=order, furthest=furthest)
-        (row,) = await self._rows.query(sql, {**within.params, "window": window})
-        return integer(row["edge_ns"]) if integer(row["spans"]) >= window else None
+        order, furthest, sort = ("DESC", "min", "arrayReverseSort") if descending else ("ASC", "max", "arraySort")
+        sql = _EDGE.format(where=within.where, order=order, furthest=furthest, sort=sort)
+        (row,) = await self._rows.query(sql, {**within.params, "window": window, "roots": roots})
+        if integer(row["spans"]) < window:
+            return None
+        return integer(row["root_ns"]) or integer(row["edge_ns"])
 
     async def _ranked(
         self, visible: Conditions, wanted: TraceFilter, sort: Sort, descending: bool, limit: int, after: TracePlace | None, low: int, high: int

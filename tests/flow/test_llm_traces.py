@@ -1,5 +1,6 @@
 """Traces of the LLM surface over HTTP: lists, deletion, moves between projects, and traces that are no trees."""
 
+from random import Random
 from typing import Any
 
 import pytest
@@ -66,9 +67,32 @@ async def test_pages_beyond_the_first_window(llm: LlmClient, project: str) -> No
     """One trace with more spans than a window holds does not hide the others."""
     start, old, new = now(), new_trace(), new_trace()
     await llm.send(project, otlp_span(old, "old", start=start - 60 * SECOND))
-    await llm.send(project, *(otlp_span(new, "new", start=start + at * 1_000) for at in range(3_000)))
+    for first in range(0, 21_000, 7_000):
+        await llm.send(project, *(otlp_span(new, "new", start=start + at * 1_000) for at in range(first, first + 7_000)))
     assert [trace["trace_id"] for trace in await llm.listed(f"/projects/{project}/traces", limit=1)] == [new, old]
     assert [trace["trace_id"] for trace in await llm.listed(f"/projects/{project}/traces", limit=1, order="asc")] == [old, new]
+
+
+async def test_the_order_is_that_of_the_first_spans_wherever_roots_are(llm: LlmClient, project: str) -> None:
+    """Among more spans than a window holds, so that the list looks for its end among the roots."""
+    random, start = Random(7), now()
+    begun: dict[str, int] = {}
+    spans = []
+    for _ in range(5_250):
+        trace = new_trace()
+        times = [start - random.randrange(60 * SECOND)]
+        times += [times[0] + random.randrange(20 * SECOND) for _ in range(3)]
+        begun[trace] = min(times)
+        rooted = random.random() < 0.7
+        root = random.choice(times)
+        spans += [otlp_span(trace, "x", start=at, parent="" if rooted and at == root else "ab" * 8) for at in times]
+    for first in range(0, len(spans), 7_000):
+        await llm.send(project, *spans[first : first + 7_000])
+    ordered = sorted(begun, key=lambda trace: (begun[trace], trace))
+    for order, wanted in (("asc", ordered), ("desc", ordered[::-1])):
+        page = (await llm.get(f"/projects/{project}/traces", order=order, limit=20)).json()
+        more = (await llm.get(f"/projects/{project}/traces", order=order, limit=20, cursor=page["next_cursor"])).json()
+        assert [trace["trace_id"] for trace in page["data"] + more["data"]] == wanted[:40]
 
 
 async def test_cycles_and_orphans(llm: LlmClient, project: str) -> None:
