@@ -81,26 +81,27 @@ class Freshness:
         """The watermark, once it covers what is wanted. Raises NotVisibleYet at the deadline."""
         return await self._until(wait, self._never_missing)
 
-    async def window(self, wait: Wait, kind: str, tenant: str, subject: str | None, topics: Collection[str]) -> Positions:
-        """The watermark, once it covers what is wanted and every touched subject's windows of the kind do: the subject named,
-        or all of the tenant. Positions on other than the `topics` that feed the kind ask only for storage. Raises NotVisibleYet at
+    async def window(self, wait: Wait, kinds: tuple[str, ...], tenant: str, subject: str | None, topics: Collection[str]) -> Positions:
+        """The watermark, once it covers what is wanted and every touched subject's windows of the kinds do: the subject named,
+        or all of the tenant. Positions on other than the `topics` that feed the kinds ask only for storage. Raises NotVisibleYet at
         the deadline."""
-        needed: list[tuple[str, str, int]] | None = None
+        needed: list[tuple[str, str, str, int]] | None = None
 
         async def missing() -> Positions:
             nonlocal needed
             if needed is None:
                 needed = [
-                    (place, touched, last)
+                    (kind, place, touched, last)
                     for place, offset in wait.wanted.items()
                     if place.rpartition(":")[0] in topics
                     for touched, last in (await self._ledger.touches(place, self._marks[place].generation, offset, tenant, subject)).items()
+                    for kind in kinds
                 ]
-            for place in {place for place, _, _ in needed}:
+            for kind, place in {(kind, place) for kind, place, _, _ in needed}:
                 covered = await self._windows.covered(kind, tenant, place)
                 whole = covered.get(TENANT_WIDE, -1)
-                needed = [each for each in needed if each[0] != place or max(covered.get(each[1], -1), whole) < each[2]]
-            return {place: last for place, _, last in needed}
+                needed = [each for each in needed if each[:2] != (kind, place) or max(covered.get(each[2], -1), whole) < each[3]]
+            return {place: last for _, place, _, last in needed}
 
         return await self._until(wait, missing)
 

@@ -1,14 +1,15 @@
 """What usage costs under the price lists in force. Pure; nothing blocks.
 
-Amounts are added as exact fractions and rounded once, to the nearest double, so they do not depend on the order of the
+Amounts are added exactly and rounded once, to the nearest double, so they do not depend on the order of the
 rows. A price list governs the minutes that start while it is in force. Amounts are linear in usage, so a coarse window
 that one list governs is priced from its own totals; one in which the list changes is priced from its `pieces`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
+from math import lcm
 from typing import Any, Final
 
 from schemas.definition_kinds import PriceList
@@ -16,6 +17,10 @@ from schemas.windows import MICROSECONDS, MINUTE_US, Grain, window_end, window_s
 
 PROVIDER, MODEL, PROJECT, USER, SESSION, SERVICE = "provider", "model", "project", "user", "session", "service"
 PROMPT_VERSION: Final = "prompt_version"
+FEW: Final = (PROVIDER, MODEL, PROJECT, PROMPT_VERSION, SERVICE)
+"""Dimensions with few values, which everybody looks at."""
+MANY: Final = (USER, SESSION)
+"""Dimensions with nearly as many values as there are calls. Their windows have a pace, and a watermark, of their own."""
 
 PROMPT, COMPLETION, CACHED, REASONING = "prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens"
 METRIC_POINTS, SPANS, LOG_RECORDS, BYTES = "metric_points", "spans", "log_records", "bytes_stored"
@@ -169,18 +174,26 @@ def figures(governed: Iterable[tuple[PriceList, Iterable[Usage]]]) -> dict[str, 
 
 def amount(billed: int, price: float, per: int) -> Fraction:
     """What so many units cost, exactly, the price taken as the decimal number that was written."""
-    return _exact(price, per) * billed
+    return Fraction(*_exact(price, per)) * billed
 
 
 @lru_cache(maxsize=4_096)
-def _exact(price: float, per: int) -> Fraction:
-    return Fraction(repr(price)) / per
+def _exact(price: float, per: int) -> tuple[int, int]:
+    return (Fraction(repr(price)) / per).as_integer_ratio()
+
+
+def _amount(billed: Mapping[tuple[float, int], int]) -> float:
+    """The nearest double to what so many units cost at these prices (each for so many units), in whole numbers: dividing two of them rounds once."""
+    parts = [(*_exact(price, per), quantity) for (price, per), quantity in billed.items()]
+    common = lcm(*(denominator for _, denominator, _ in parts))
+    return sum(numerator * (common // denominator) * quantity for numerator, denominator, quantity in parts) / common
 
 
 def _payload(line: _Sum) -> dict[str, Any]:
-    amounts: dict[str, Fraction] = {}
+    by_currency: dict[str, dict[tuple[float, int], int]] = {}
     for (currency, price_of, per), billed in line.billed.items():
-        amounts[currency] = amounts.get(currency, Fraction()) + amount(billed, price_of, per)
+        by_currency.setdefault(currency, {})[price_of, per] = billed
+    amounts = {currency: _amount(prices) for currency, prices in sorted(by_currency.items())}
     used = {(price_of, per) for _, price_of, per in line.billed}
     price = next(iter(used)) if len(used) == 1 else None
     one = next(iter(amounts.items())) if len(amounts) == 1 else None
@@ -189,14 +202,14 @@ def _payload(line: _Sum) -> dict[str, Any]:
         "quantity": line.quantity,
         "unit_price": price[0] if price else None,
         "per": price[1] if price else None,
-        "amount": float(one[1]) if one else None,
+        "amount": one[1] if one else None,
         "currency": one[0] if one else None,
         "price_list": lists[0] if len(lists) == 1 else None,
         "price_lists": lists,
     }
     reasons = sorted(line.reasons)
     if len(amounts) > 1:
-        payload["amounts"] = {currency: float(exact) for currency, exact in sorted(amounts.items())}
+        payload["amounts"] = amounts
         reasons.append("the price lists are in different currencies; see amounts")
     if line.unpriced and amounts:
         payload["unpriced"] = line.unpriced

@@ -26,8 +26,10 @@ from schemas.lineage import MARKS
 from schemas.tables.catalog import FED
 from schemas.topics import BY_NAME, DEAD_LETTERS, EVALUATION_MARKS, EXPERIMENT_MARKS, RAW, TELEMETRY_MARKS, Topic
 from schemas.windows import Grain
+from streams.acks import Ack
 from streams.cardinality import Cardinality
 from streams.cost import Cost
+from streams.cost_of_many import CostOfMany
 from streams.dead_letter_index import DeadLetterIndex
 from streams.dead_letters import DeadLetters
 from streams.evaluation import Evaluation
@@ -129,17 +131,19 @@ class Agents:
             parts.clickhouse, parts.clock, parts.definitions, parts.settings.streams, self._writer("assignments"), self._writer("significance")
         )
         self._experiments = self._refresher(self._windows, ENDING_GRAINS, self._share)
-        self._refreshers: dict[str, tuple[Topic, Refresher]] = {
-            "assignments": (EXPERIMENT_MARKS, self._experiments),
-            "significance": (EXPERIMENT_MARKS, self._experiments),
-            "cardinality": (TELEMETRY_MARKS, self._refresher(Cardinality(parts.clickhouse, self._writer("cardinality"), parts.clock))),
-            "cost": (TELEMETRY_MARKS, self._refresher(Cost(parts.clickhouse, self._writer("cost"), parts.definitions, parts.clock))),
+        self._cost = self._refresher(Cost(parts.clickhouse, self._writer("cost"), parts.definitions, parts.clock), (), self._cost_share)
+        self._cost_of_many = self._refresher(CostOfMany(parts.clickhouse, self._writer("cost"), parts.definitions, parts.clock))
+        self._refreshers: dict[str, tuple[Topic, tuple[Refresher, ...]]] = {
+            "assignments": (EXPERIMENT_MARKS, (self._experiments,)),
+            "significance": (EXPERIMENT_MARKS, (self._experiments,)),
+            "cardinality": (TELEMETRY_MARKS, (self._refresher(Cardinality(parts.clickhouse, self._writer("cardinality"), parts.clock)),)),
+            "cost": (TELEMETRY_MARKS, (self._cost, self._cost_of_many)),
             "evaluation": (
                 EVALUATION_MARKS,
-                self._refresher(Evaluation(parts.clickhouse, self._writer("evaluation"), parts.definitions, parts.clock), (), self._rule_share),
+                (self._refresher(Evaluation(parts.clickhouse, self._writer("evaluation"), parts.definitions, parts.clock), (), self._rule_share),),
             ),
         }
-        """By agent. Two agents that share a refresher both bring every mark: one that counts twice changes nothing, and it is done when both are."""
+        """By agent, each of which hands a mark to all of its own. Two agents that share a refresher both bring every mark: one that counts twice changes nothing, and it is done when both are."""
         self._evaluator = Evaluator(parts.clickhouse, parts.producer, parts.definitions, parts.settings.streams, parts.clock)
 
     def register(self) -> None:
@@ -148,8 +152,8 @@ class Agents:
             self._agent(f"{topic.name}_sink", topic, self._side_by_side(f"{topic.name}_sink", topic, self._store))
         self._agent("dead_letter_index", DEAD_LETTERS, self._index)
         if self._parts.settings.streams.computations:
-            for name, (topic, refresher) in self._refreshers.items():
-                self._agent(name, topic, self._marker(refresher))
+            for name, (topic, refreshers) in self._refreshers.items():
+                self._agent(name, topic, self._marker(*refreshers))
             self._agent(self._evaluator.kind, TELEMETRY_MARKS, self._marker(self._evaluator))
             for driven in self._driven():
                 self._app.task(_driver(driven))
@@ -164,7 +168,7 @@ class Agents:
 
     def _driven(self) -> "list[Refresher | Evaluator]":
         """Every refresher once, and the evaluator."""
-        return [*dict.fromkeys(refresher for _, refresher in self._refreshers.values()), self._evaluator]
+        return [*dict.fromkeys(refresher for _, refreshers in self._refreshers.values() for refresher in refreshers), self._evaluator]
 
     def _share(self, subject: Subject) -> float:
         """The share of time for an experiment: more where units are protected, where a refresh is cheap, and as long as nothing else needs the engine,
@@ -180,6 +184,11 @@ class Agents:
         settings = self._parts.settings.streams
         rule = self._parts.definitions.evaluation_rule(subject.tenant, subject.name)
         return max(settings.refresh_duty, settings.guarded_duty if rule and rule.alerts else 0.0, settings.eager_duty if self._pace.keeping_up() else 0.0)
+
+    def _cost_share(self, _: Subject) -> float:
+        """The share of time for the cost of a service: more as long as nothing else needs the engine, including other services."""
+        settings = self._parts.settings.streams
+        return max(settings.refresh_duty, settings.cost_duty / max(1, self._cost.waiting) if self._pace.keeping_up() else 0.0)
 
     def _agent(self, name: str, topic: Topic, handle: Handler) -> None:
         channel = self._app.topic(topic.name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
@@ -232,7 +241,7 @@ class Agents:
         await self._letters.note(message.partition, message.offset, _headers(message.headers))
         came.done()
 
-    def _marker(self, refresher: Refresher | Evaluator) -> Handler:
+    def _marker(self, *driven: Refresher | Evaluator) -> Handler:
         async def take(came: _Came) -> None:
             try:
                 mark = decode_mark(came.message.value)
@@ -240,7 +249,11 @@ class Agents:
                 _log.error("not a mark, left out", topic=came.message.topic, offset=came.message.offset, error=str(error))
                 came.done()
                 return
-            refresher.add(mark, came.done)
+            all_done = Ack(came.done)
+            for each in driven:
+                all_done.hold()
+                each.add(mark, all_done.done)
+            all_done.done()
 
         return take
 

@@ -1,8 +1,8 @@
 """Cost: what a tenant's telemetry used and what that costs, by provider, model, project, user, session, prompt version and service.
 
-Marks name a service. A refresh adds up the touched minutes of that service again from the distinct rows, of users and sessions those that
-spans came for, hands the sums up (5m from 1m, 1h from 5m, 1d from 1h, all from 1d) for the subjects that changed in those minutes since
-the last refresh, and prices the windows of those. So it costs what changed. Of a session, of which there are nearly as many as calls, only the window over all time is
+Marks name a service. A refresh adds up the touched minutes of that service again from the distinct rows, hands the sums up
+(5m from 1m, 1h from 5m, 1d from 1h, all from 1d) for the subjects that changed in those minutes since the last refresh, and prices
+the windows of those. So it costs what changed. Users and sessions are so many that they follow at a pace of their own: `streams/cost_of_many.py`. Of a session, of which there are nearly as many as calls, only the window over all time is
 kept, and none of a trace: whoever wants another adds it up from the spans.
 """
 
@@ -12,12 +12,14 @@ from dataclasses import dataclass
 
 from infra.runtime.clickhouse import ClickHouse, ClickHouseError
 from infra.runtime.clock import Clock
-from schemas.cost import FINER, SESSION, Piece, Usage, figures, pieces, whole_minutes
+from schemas.cost import FEW, FINER, SESSION, Usage, figures, pieces, whole_minutes
 from schemas.definitions import Definitions, PriceList, to_us
-from schemas.windows import MINUTE_US, Grain, window_end, window_start, windows_touched
+from schemas.windows import MINUTE_US, Grain, window_start, windows_touched
 from streams.publish_windows import Items, WindowWriter
 from streams.readers import cost as reader
-from streams.readers.cost import Blocks, Came, Touched
+from streams.readers import usage_counts
+from streams.readers.cost import Place, Touched
+from streams.readers.usage_counts import Blocks
 from streams.refresher import Batch, Subject
 from streams.whole_refresh import WholeRefresh
 
@@ -25,8 +27,6 @@ CHUNK = 60
 """Minutes added up by one statement."""
 MAX_BLOCKS = 200_000
 """Blocks of minutes that are remembered as counted; beyond it all minutes are counted as a whole once more."""
-MAX_CAME = 1_000
-"""Blocks that one statement looks for: they travel in the request's address. With more their minutes are counted as a whole."""
 PAGE = 20_000
 """Subjects priced at once when a whole range is priced again."""
 
@@ -38,31 +38,32 @@ class _Minute:
     computed: int
     """The computation whose changes reached them."""
     blocks: Blocks
-    """The spans that were counted."""
+    """What its spans were counted from, where that is followed."""
 
 
-_Place = tuple[Subject, int]
+_OfService = tuple[Subject, int]
 """Service and start of a minute."""
 
 
 class Cost(WholeRefresh):
-    """Windows of cost; marks come per service, windows are per `dimension=value`."""
+    """Windows of cost by the dimensions with few values; marks come per service, windows are per `dimension=value`."""
 
     kind = "cost"
+    dimensions: Sequence[str] = FEW
 
     def __init__(self, clickhouse: ClickHouse, writer: WindowWriter, definitions: Definitions, clock: Clock, *, timeout: float = 60.0) -> None:
         """`timeout` in seconds bounds each statement."""
-        super().__init__(writer)
+        super().__init__(writer, ending=self.dimensions is not FEW)
         self._clickhouse = clickhouse
         self._definitions = definitions
         self._clock = clock
         self._timeout = timeout
         self._priced: dict[str, tuple[PriceList, ...]] = {}
         self._computed = 0
-        self._minutes: dict[_Place, _Minute] = {}
+        self._minutes: dict[_OfService, _Minute] = {}
         self._remembered = 0
         """Blocks of all those minutes."""
-        self._doubtful: set[_Place] = set()
+        self._doubtful: set[_OfService] = set()
         """Those whose refresh failed: a statement that got no answer may still run, so what it changes belongs to no computation known."""
         # Windows span services, so two refreshes may meet in one window; a revision has one author at a time.
         self._writing = asyncio.Lock()
@@ -99,13 +100,13 @@ class Cost(WholeRefresh):
         Reads what is stored of that range. Raises ClickHouseError; repeating is safe.
         """
         for grain in Grain:
-            found = await reader.starts(self._clickhouse, tenant, grain, from_us, until_us, timeout=self._timeout)
+            found = await reader.starts(self._clickhouse, tenant, grain, from_us, until_us, dimensions=self._with_windows(grain), timeout=self._timeout)
             for start, subjects in found:
                 pages = 1 + subjects // PAGE
                 for page in range(pages):
                     async with self._writing:
-                        windows = await self._windows(tenant, grain, [start], None, (page, pages))
-                        await self._writer.write_many(tenant, {name: {grain.value: starts} for name, starts in windows.items()}, {})
+                        windows = await self._windows(tenant, [(grain, start)], None, (page, pages))
+                        await self._writer.write_many(tenant, {name: {grain.value: {start: items}} for name, items in windows[grain, start].items()}, {})
 
     async def _follow_prices(self, tenant: str) -> None:
         """Price again what the price lists changed since they were last followed; everything when that is not known."""
@@ -121,11 +122,10 @@ class Cost(WholeRefresh):
         self._computed = max(self._computed + 1, self._clock.now_us())
         tenant, places = subject.tenant, [(subject, start) for start in minutes]
         known = [self._minutes.get(place) for place in places]
-        touched = Touched(subject.name, minutes, [minute.computed if minute else 0 for minute in known])
+        touched = Touched(subject.name, minutes, [minute.computed if minute else 0 for minute in known], self.dimensions)
         try:
-            found = await reader.blocks(self._clickhouse, tenant, subject.name, minutes, timeout=self._timeout)
-            came = _came(found, {start: minute.blocks for start, minute in zip(minutes, known, strict=True) if minute})
-            await reader.count_minutes(self._clickhouse, tenant, touched, came, self._computed, timeout=self._timeout)
+            counted = {start: minute.blocks for start, minute in zip(minutes, known, strict=True) if minute}
+            found = await self._count(tenant, touched, self._computed, counted)
             changed = await reader.subjects(self._clickhouse, tenant, touched, timeout=self._timeout)
             if changed:
                 await self._hand_up(tenant, touched, changed, positions)
@@ -135,11 +135,17 @@ class Cost(WholeRefresh):
                 self._forget_minute(place)
             raise
         # Only now: what a refresh that failed half way had counted is still to be handed up by the next one.
-        for start, blocks in found.items():
+        for start in minutes:
             if (subject, start) not in self._doubtful:
-                self._remember((subject, start), _Minute(self._computed, blocks))
+                self._remember((subject, start), _Minute(self._computed, found.get(start, {})))
 
-    def _remember(self, place: _Place, minute: _Minute) -> None:
+    async def _count(self, tenant: str, touched: Touched, computed: int, counted: Mapping[int, Blocks]) -> Mapping[int, Blocks]:
+        """Store the usage of the minutes touched. `counted` are the blocks, by start of the minute, of what is stored already where that is known; those
+        of now are given back. Raises ClickHouseError."""
+        await usage_counts.count_few(self._clickhouse, tenant, touched, computed, timeout=self._timeout)
+        return {}
+
+    def _remember(self, place: _OfService, minute: _Minute) -> None:
         self._forget_minute(place)
         if self._remembered + len(minute.blocks) > MAX_BLOCKS:
             self._minutes.clear()
@@ -148,7 +154,7 @@ class Cost(WholeRefresh):
         # A minute without spans takes its place too.
         self._remembered += len(minute.blocks) + 1
 
-    def _forget_minute(self, place: _Place) -> None:
+    def _forget_minute(self, place: _OfService) -> None:
         minute = self._minutes.pop(place, None)
         if minute is not None:
             self._remembered -= len(minute.blocks) + 1
@@ -157,49 +163,42 @@ class Cost(WholeRefresh):
         """Bring the coarser usage and the windows of every grain up to date for the subjects that changed in the minutes touched."""
         for grain in FINER:
             await reader.add_up(self._clickhouse, tenant, touched, grain, self._computed, timeout=self._timeout)
+        minutes = [start // MINUTE_US for start in touched.starts]
+        windows = await self._windows(tenant, [(grain, start) for grain in Grain for start in windows_touched(minutes, grain)], touched, (0, 1))
         chosen: dict[str, dict[str, dict[int, Items]]] = {}
         for grain in Grain:
-            starts = windows_touched((start // MINUTE_US for start in touched.starts), grain)
-            windows = await self._windows(tenant, grain, starts, touched, (0, 1))
             # A subject that was in one touched window may be looked up in another it was never in: only its own count.
             mine = {(f"{dimension}={value}", window_start(start, grain)) for start, dimension, value in changed if _has_windows(grain, dimension)}
             for name, start in mine:
-                chosen.setdefault(name, {}).setdefault(grain.value, {})[start] = windows.get(name, {}).get(start, {})
+                chosen.setdefault(name, {}).setdefault(grain.value, {})[start] = windows[grain, start].get(name, {})
         await self._writer.write_many(tenant, chosen, positions)
 
-    async def _windows(self, tenant: str, grain: Grain, starts: Sequence[int], touched: Touched | None, page: tuple[int, int]) -> dict[str, dict[int, Items]]:
-        """Figures by subject and window start."""
-        governed: dict[int, list[tuple[PriceList, list[Usage]]]] = {start: [] for start in starts}
+    async def _windows(self, tenant: str, places: Sequence[Place], touched: Touched | None, page: tuple[int, int]) -> dict[Place, dict[str, Items]]:
+        """Figures of windows by subject."""
+        governed: dict[Place, list[tuple[PriceList, list[Usage]]]] = {place: [] for place in places}
         changes = [to_us(prices.effective_from) for prices in self._definitions.price_lists(tenant)]
-        whole: list[int] = []
-        for start in starts:
+        whole: dict[Place, list[Usage]] = {}
+        for grain, start in places:
             split = {hourly: list(pieces(grain, start, changes, Grain.HOUR if hourly else Grain.MINUTE)) for hourly in _hourly(grain)}
             if all(len(parts) == 1 for parts in split.values()):
-                whole.append(start)
+                whole[grain, start] = []
                 continue
+            wanted = self._with_windows(grain)
             for hourly, parts in split.items():
                 for part in parts:
-                    used = await self._usage(tenant, grain, part, None, touched, page, hourly)
-                    governed[start].append((self._prices(tenant, part.from_us, hourly), [usage for _, usage in used]))
+                    used = await reader.usage_of_piece(self._clickhouse, tenant, part, wanted, touched, page, hourly=hourly, timeout=self._timeout)
+                    governed[grain, start].append((self._prices(tenant, part.from_us, hourly), used))
         if whole:
-            span = Piece(grain, min(whole), window_end(max(whole), grain))
-            by_start: dict[int, list[Usage]] = {start: [] for start in whole}
-            for start, usage in await self._usage(tenant, grain, span, whole, touched, page, None):
-                by_start[start].append(usage)
-            for start, usages in by_start.items():
-                governed[start].append((self._prices(tenant, start, False), usages))
-        found: dict[str, dict[int, Items]] = {}
-        for start, parts_of in governed.items():
-            # Beside the event loop: a busy minute has a hundred thousand subjects, and blocks of every topic are stored from that loop.
-            for name, items in (await asyncio.to_thread(figures, parts_of)).items():
-                found.setdefault(name, {})[start] = items
-        return found
+            dimensions = {place: self._with_windows(place[0]) for place in whole}
+            for place, usage in await reader.usage(self._clickhouse, tenant, dimensions, touched, page, timeout=self._timeout):
+                whole[place].append(usage)
+            for (grain, start), usages in whole.items():
+                governed[grain, start].append((self._prices(tenant, start, False), usages))
+        # Beside the event loop: a busy minute has a hundred thousand subjects, and blocks of every topic are stored from that loop.
+        return {place: dict(await asyncio.to_thread(figures, parts_of)) for place, parts_of in governed.items()}
 
-    async def _usage(
-        self, tenant: str, grain: Grain, piece: Piece, starts: Sequence[int] | None, touched: Touched | None, page: tuple[int, int], hourly: bool | None
-    ) -> list[tuple[int, Usage]]:
-        left_out = None if _has_windows(grain, SESSION) else SESSION
-        return await reader.usage(self._clickhouse, tenant, piece, starts, touched, page, hourly=hourly, left_out=left_out, timeout=self._timeout)
+    def _with_windows(self, grain: Grain) -> list[str]:
+        return [dimension for dimension in self.dimensions if _has_windows(grain, dimension)]
 
     def _prices(self, tenant: str, at_us: int, hourly: bool) -> PriceList:
         """The list in force; series are priced by the list at the start of their hour."""
@@ -214,14 +213,6 @@ def changed_span(before: Sequence[PriceList], now: Sequence[PriceList]) -> tuple
         return None
     later = [at for at in (to_us(prices.effective_from) for prices in kept) if at > max(changed)]
     return max(min(changed), 0), min(later, default=None)
-
-
-def _came(found: Mapping[int, Blocks], counted: Mapping[int, Blocks]) -> Came:
-    """What came since the minutes were counted. A minute is known while what was counted of it is there as it was: spans of a block that are no
-    longer there were replaced by copies, which may belong to other users and sessions."""
-    known = [start for start, blocks in counted.items() if all(found[start].get(place) == spans for place, spans in blocks.items())]
-    blocks = {place for start in known for place in found[start].keys() - counted[start].keys()}
-    return Came(found, known, blocks) if len(blocks) <= MAX_CAME else Came(found, [], ())
 
 
 def _hourly(grain: Grain) -> tuple[bool, ...]:

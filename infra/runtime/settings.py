@@ -115,6 +115,12 @@ class StreamSettings(BaseSettings):
     )
     keeping_up_s: float = Field(0.5, gt=0, description="How long a block may wait for its INSERT before the sinks count as behind.")
     guarded_duty: float = Field(0.5, gt=0, le=1, description="The same for running experiments that have guardrails.")
+    cost_duty: float = Field(
+        0.2,
+        gt=0,
+        le=1,
+        description="The same for the cost of all services together, users and sessions left out, while blocks are stored as fast as they come.",
+    )
     window_duty: float = Field(0.05, gt=0, le=1, description="Largest share of time that the other windows of one computation may take together.")
 
 

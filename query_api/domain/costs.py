@@ -7,7 +7,7 @@ from typing import Any, Literal
 from infra.runtime.errors import ValidationFailed
 from query_api.domain.cursor import decode_cursor, encode_cursor
 from query_api.domain.projects import Projects
-from query_api.domain.windows import FED_BY
+from query_api.domain.windows import FED_BY, cost_watermarks
 from query_api.freshness import Wait
 from query_api.parts import Parts
 from query_api.readers.costs import CostReader, Place, Used
@@ -28,7 +28,7 @@ async def list_costs(
     if grain is Grain.ALL and not start_us is end_us is None:
         raise ValidationFailed("start_time and end_time choose among windows that have a start; ask for the grain 1m, 5m, 1h or 1d with them")
     after = decode_cursor(cursor, Place) if cursor else None
-    watermark = await parts.freshness.window(wait, "cost", tenant, None, FED_BY["cost"])
+    watermark = await parts.freshness.window(wait, cost_watermarks(by), tenant, None, FED_BY["cost"])
     # Only now: the spans that the caller waited for may have made the project.
     project = await Projects(parts).get(tenant, identifier)
     reader = CostReader(parts.rows, tenant, project.name, by)

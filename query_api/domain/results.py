@@ -78,7 +78,7 @@ class Results:
         Raises NotFound when there is neither a definition nor an event, and what the freshness contract raises.
         """
         for kind in ("assignments", "significance") if wait.wanted else ():
-            await self._freshness.window(wait, kind, self._tenant, name, FED_BY[kind])
+            await self._freshness.window(wait, (kind,), self._tenant, name, FED_BY[kind])
         fresh = bool(wait.wanted)
         watermark, defined, compared, assigned = await asyncio.gather(
             self._freshness.watermark() if fresh else self._freshness.recent(),

@@ -11,6 +11,7 @@ from query_api.parts import Parts
 from query_api.readers.span_usage import SpanUsageReader
 from query_api.readers.windows import Key, Order, WindowFilter, WindowItem, WindowReader
 from query_api.surfaces.policy import Page
+from schemas.cost import MANY
 from schemas.lineage import COMPUTATIONS, MARKS
 from schemas.tables.watermarks import ending_windows
 from schemas.windows import Grain
@@ -22,8 +23,6 @@ FED_BY: Final[Mapping[str, frozenset[str]]] = {
 OWN_SUBJECT: Final = frozenset({"assignments", "significance", "evaluation"})
 """Kinds whose windows have the subject that blocks touch; the others are refreshed for a tenant as a whole."""
 
-REFRESHED_LATER: Final = frozenset({"significance"})
-"""Kinds whose windows with an end are brought up to date after the cumulative one, and have a watermark of their own."""
 
 _UNITS: Final = 100
 """More than there are units of account."""
@@ -36,15 +35,14 @@ async def list_windows(parts: Parts, kind: str, tenant: str, wanted: WindowFilte
     reader = WindowReader(parts.rows)
     if on_read := grains_on_read(kind, wanted.subject):
         stored = Grain.ALL not in on_read and wanted.grain in (None, Grain.ALL)
-        watermark = await (parts.freshness.window(wait, kind, tenant, None, FED_BY[kind]) if stored else parts.freshness.raw(wait))
+        watermark = await (parts.freshness.window(wait, watermarks(kind, wanted), tenant, None, FED_BY[kind]) if stored else parts.freshness.raw(wait))
         items = await CostsOnRead(SpanUsageReader(parts.rows), parts.definitions, parts.clock).windows(tenant, wanted, watermark)
         if stored:
             items += await reader.page(kind, tenant, replace(wanted, grain=Grain.ALL.value), limit=_UNITS)
         found = _from(items, after, order)
     else:
         subject = wanted.subject if kind in OWN_SUBJECT else None
-        followed = ending_windows(kind) if kind in REFRESHED_LATER and wanted.grain != Grain.ALL else kind
-        watermark = await parts.freshness.window(wait, followed, tenant, subject, FED_BY[kind])
+        watermark = await parts.freshness.window(wait, watermarks(kind, wanted), tenant, subject, FED_BY[kind])
         found = await reader.page(kind, tenant, wanted, limit=limit + 1, after=after, order=order)
     page = found[:limit]
     last = page[-1] if len(found) > limit else None
@@ -53,6 +51,20 @@ async def list_windows(parts: Parts, kind: str, tenant: str, wanted: WindowFilte
         encode_cursor(last.key) if last else None,
         watermark,
     )
+
+
+def cost_watermarks(dimension: str | None) -> tuple[str, ...]:
+    """What says how far the windows of cost of a dimension are, None meaning all of them: those with many values have a watermark of their own."""
+    few, many = "cost", ending_windows("cost")
+    return (few, many) if dimension is None else (many if dimension in MANY else few,)
+
+
+def watermarks(kind: str, wanted: WindowFilter) -> tuple[str, ...]:
+    """What says how far the windows wanted are."""
+    if kind == "cost":
+        return cost_watermarks(wanted.subject.partition("=")[0] if wanted.subject else None)
+    # Those with an end are brought up to date after the cumulative one.
+    return (ending_windows(kind) if kind == "significance" and wanted.grain != Grain.ALL else kind,)
 
 
 def _from(items: Sequence[WindowItem], after: Key | None, order: Order) -> Sequence[WindowItem]:

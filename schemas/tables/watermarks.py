@@ -7,7 +7,8 @@ TENANT_WIDE = "*"
 
 
 def ending_windows(kind: str) -> str:
-    """The kind under which an agent that brings its other windows up to date after the cumulative ones says how far those are."""
+    """The kind under which an agent that brings some windows up to date after the others says how far those are: of significance the windows with an
+    end, of cost those of users and sessions."""
     return f"{kind}/windows"
 
 
@@ -15,7 +16,11 @@ WATERMARKS = Table(
     name="watermarks",
     meaning="How far the windows of a subject include the raw topics; what a read waits for.",
     columns=(
-        Column("kind", "LowCardinality(String)", "assignments, cardinality, cost or significance; `significance/windows` for its grains other than `all`."),
+        Column(
+            "kind",
+            "LowCardinality(String)",
+            "assignments, cardinality, cost or significance; `significance/windows` for its grains other than `all`, `cost/windows` for users and sessions.",
+        ),
         Column("tenant", "LowCardinality(String)", "Tenant."),
         Column("subject", "String", "Experiment, or * where a tenant is refreshed as a whole."),
         Column("revision", "UInt64", "Number of the last refresh that changed something."),

@@ -1,5 +1,6 @@
 """Cost on the real engine: rows in, priced windows out."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
@@ -13,7 +14,9 @@ from infra.runtime.clickhouse import ClickHouseError
 from schemas.definition_kinds import ControlRecord, LlmPrice, PriceList
 from schemas.definitions import Definitions
 from streams.cost import Cost
+from streams.cost_of_many import CostOfMany
 from streams.readers import cost as reader
+from streams.readers import usage_counts
 from streams.refresher import Batch, Subject
 from tests.flow.telemetry_rows import SERVICE, T0, TENANT, Telemetry, telemetry
 from tests.support import EmbeddedParts
@@ -44,8 +47,26 @@ def apply(definitions: Definitions, version: int, minute: int, price: float) -> 
     assert definitions.apply(ControlRecord("price_list", TENANT, prices.id, 1, False, msgspec.json.encode(prices).decode(), 0))
 
 
-def agent(place: Telemetry, definitions: Definitions) -> Cost:
-    return Cost(place.clickhouse, place.writer("cost"), definitions, place.clock)
+class Agent:
+    """All dimensions, which the worker drives side by side, one after the other."""
+
+    def __init__(self, place: Telemetry, definitions: Definitions) -> None:
+        self._both = [kind(place.clickhouse, place.writer("cost"), definitions, place.clock) for kind in (Cost, CostOfMany)]
+
+    async def refresh(self, subject: Subject, batch: Batch) -> None:
+        """Raises what one of them raised, after both had their turn."""
+        results = [await asyncio.gather(each.refresh(subject, batch), return_exceptions=True) for each in self._both]
+        for (result,) in results:
+            if result is not None:
+                raise result
+
+    async def reprice(self, tenant: str, from_us: int, until_us: int | None) -> None:
+        for each in self._both:
+            await each.reprice(tenant, from_us, until_us)
+
+
+def agent(place: Telemetry, definitions: Definitions) -> Agent:
+    return Agent(place, definitions)
 
 
 def call(number: int, **more: Any) -> dict[str, Any]:
@@ -89,8 +110,8 @@ async def test_tokens_by_every_dimension(parts: EmbeddedParts) -> None:
         assert not [name for name, *_ in found if name.startswith("trace=")], "windows of a trace are computed when they are read"
         assert {grain for name, grain, *_ in found if name == "session=se"} == {"all"}, "and the others of a session too"
         assert {grain for name, grain, *_ in found if name == "user=u1"} == {"1m", "5m", "1h", "1d", "all"}
-        rows = await place.clickhouse.query("SELECT subject, positions FROM watermarks FINAL")
-        assert rows == [{"subject": SERVICE, "positions": {"spans:0": 4}}]
+        rows = await place.clickhouse.query("SELECT kind, subject, positions FROM watermarks FINAL ORDER BY kind")
+        assert rows == [{"kind": kind, "subject": SERVICE, "positions": {"spans:0": 4}} for kind in ("cost", "cost/windows")]
 
 
 async def test_series_are_distinct_within_an_hour_and_add_up_over_hours(parts: EmbeddedParts) -> None:
@@ -271,19 +292,23 @@ async def test_what_a_refresh_that_failed_had_counted_reaches_all_windows(
         cost = agent(place, definitions)
         await place.spans(T0, [call(1)])
         await cost.refresh(SUBJECT, Batch(minutes={T0}))
-        await place.spans(T0, [call(2)])
+        await place.spans(T0, [call(2, user_id="u1")])
         with monkeypatch.context() as patched:
             patched.setattr(reader, broken, fail)
             with pytest.raises(ClickHouseError):
                 await cost.refresh(SUBJECT, Batch(minutes={T0}))
         await (agent(place, definitions) if successor else cost).refresh(SUBJECT, Batch(minutes={T0}))
         found = await place.windows("cost")
-        assert {grain: found[("model=m1", grain, start, "prompt_tokens")][1]["quantity"] for grain, start in _GRAINS.items()} == dict.fromkeys(_GRAINS, 2_000)
+        for subject in ("model=m1", "user=u1"):
+            assert {grain: found[(subject, grain, start, "prompt_tokens")][1]["quantity"] for grain, start in _GRAINS.items()} == dict.fromkeys(_GRAINS, 2_000)
 
 
-async def test_a_statement_that_runs_after_it_was_given_up_takes_nothing_away(parts: EmbeddedParts, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("statement", "subject"), [("count_few", "model=m1"), ("count_many", "user=u1")])
+async def test_a_statement_that_runs_after_it_was_given_up_takes_nothing_away(
+    parts: EmbeddedParts, monkeypatch: pytest.MonkeyPatch, statement: str, subject: str
+) -> None:
     late: list[Callable[[], Awaitable[None]]] = []
-    count = reader.count_minutes
+    count = getattr(usage_counts, statement)
 
     async def no_answer(*args: Any, **more: Any) -> None:
         late.append(partial(count, *args, **more))
@@ -294,15 +319,15 @@ async def test_a_statement_that_runs_after_it_was_given_up_takes_nothing_away(pa
         await place.spans(T0, [call(1)])
         await cost.refresh(SUBJECT, Batch(minutes={T0}))
         with monkeypatch.context() as patched:
-            patched.setattr(reader, "count_minutes", no_answer)
+            patched.setattr(usage_counts, statement, no_answer)
             with pytest.raises(ClickHouseError):
                 await cost.refresh(SUBJECT, Batch(minutes={T0}))
         await cost.refresh(SUBJECT, Batch(minutes={T0}))
-        await place.spans(T0, [call(2)])
+        await place.spans(T0, [call(2, user_id="u1")])
         await late[0]()
         await cost.refresh(SUBJECT, Batch(minutes={T0}))
         found = await place.windows("cost")
-        assert {grain: found[("model=m1", grain, start, "prompt_tokens")][1]["quantity"] for grain, start in _GRAINS.items()} == dict.fromkeys(_GRAINS, 2_000)
+        assert {grain: found[(subject, grain, start, "prompt_tokens")][1]["quantity"] for grain, start in _GRAINS.items()} == dict.fromkeys(_GRAINS, 2_000)
 
 
 async def test_a_late_span_of_a_minute_long_ago_touches_nothing_of_the_others(parts: EmbeddedParts) -> None:

@@ -136,7 +136,7 @@ async def test_an_update_that_kafka_did_not_take_is_an_error(store: Store) -> No
 async def test_many_subjects_take_few_statements(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publish_windows, "MAX_NAMES_BYTES", 200)
     names = [f"subject {number}" for number in range(50)]
-    await store.writer().write_many("t", "all", {name: {0: {"a": {"units": 1}}} for name in names}, POSITIONS)
+    await store.writer().write_many("t", {name: {"all": {0: {"a": {"units": 1}}}} for name in names}, POSITIONS)
     assert {subject for subject, _, _ in store.updates} == set(names) and {revision for _, revision, _ in store.updates} == {1}
     assert len(store.clickhouse.inserts) < 10
 
