@@ -2,8 +2,10 @@
 
 Marks name a service. A refresh adds up the touched minutes of that service again from the distinct rows, hands the sums up
 (5m from 1m, 1h from 5m, 1d from 1h, all from 1d) for the subjects that changed in those minutes since the last refresh, and prices
-the windows of those. So it costs what changed. Users and sessions are so many that they follow at a pace of their own: `streams/cost_of_many.py`. Of a session, of which there are nearly as many as calls, only the window over all time is
-kept, and none of a trace: whoever wants another adds it up from the spans.
+the windows of those. So it costs what changed.
+
+Users and sessions are so many that they follow at a pace of their own: `streams/cost_of_many.py`. Of a session only the window over all time
+is kept, and none of a trace: whoever wants another adds it up from the spans.
 """
 
 import asyncio

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, overload
@@ -146,8 +147,20 @@ def arriving(stack: BenchStack) -> Iterator[None]:
         sender.join()
 
 
-async def _ours(stack: BenchStack) -> tuple[Times, int, float]:
-    """Seconds of every answer, spans stored before, and spans that arrived per second."""
+@dataclass(frozen=True)
+class _Ours:
+    """What reading this system came to."""
+
+    times: Times
+    cost_ages: list[float]
+    """Seconds since the windows of cost of the project were computed last, looked at once a second."""
+    stored: int
+    """Spans before."""
+    arrived: float
+    """Spans a second meanwhile."""
+
+
+async def _ours(stack: BenchStack) -> _Ours:
     clickhouse = stack.clickhouse()
     try:
         stored = await fill(clickhouse, Requests(), STORED, LOADING_S)
@@ -158,10 +171,28 @@ async def _ours(stack: BenchStack) -> tuple[Times, int, float]:
         await _counted(stack, stored + 5 * ARRIVING)
         started, before = time.perf_counter(), await _count(stack)
         tell(f"asking, with {stored} spans stored and more arriving")
+        cost_ages: list[float] = []
+        looking = asyncio.create_task(_look_at_costs(stack, cost_ages))
         times = await _ask(f"http://127.0.0.1:{stack.ports['llm']}", {"Authorization": f"Bearer {stack.key}"}, [row["trace_id"] for row in found], REPEATS)
         times |= await asyncio.to_thread(_frames_or_none, f"http://127.0.0.1:{stack.ports['llm']}", stack.key, FRAME_TIMES)
         arrived = (await _count(stack) - before) / (time.perf_counter() - started)
-    return times, stored, arrived
+        looking.cancel()
+    return _Ours(times, cost_ages, stored, arrived)
+
+
+async def _look_at_costs(stack: BenchStack, ages: list[float]) -> None:
+    clickhouse = stack.clickhouse()
+    try:
+        while True:
+            (row,) = await clickhouse.query(
+                "SELECT count() AS n, toUnixTimestamp64Micro(max(computed_at)) AS at FROM windows_cost WHERE subject = {subject:String} AND grain = 'all'",
+                {"subject": f"project={PROJECT}"},
+            )
+            if int(row["n"]):
+                ages.append(time.time() - int(row["at"]) / 1e6)
+            await asyncio.sleep(1)
+    finally:
+        await clickhouse.aclose()
 
 
 async def _count(stack: BenchStack) -> int:
@@ -193,12 +224,13 @@ def _theirs() -> tuple[str, Times]:
 
 
 def llm_reads() -> Figures:
-    """p95 of each question."""
+    """p95 of each question, and how old the cost of the project is meanwhile."""
     with running() as stack:
-        ours, stored, arrived = asyncio.run(_ours(stack))
+        ours = asyncio.run(_ours(stack))
     version, theirs = _theirs()
+    beside = f"{ours.stored} spans stored, {ours.arrived:.0f} spans/s arriving"
     figures: Figures = {}
-    for what, values in ours.items():
+    for what, values in ours.times.items():
         value, known = percentile(values, 0.95) * 1e3, theirs.get(what)
         reference = percentile(known, 0.95) * 1e3 if known else None
         said = f"{reference:.0f} ms" if reference else "no answer"
@@ -207,7 +239,14 @@ def llm_reads() -> Figures:
             "ms",
             f"Arize Phoenix {version}, {PEER_STORED} spans, nothing arriving: {said}",
             value / reference if reference else None,
-            f"{WHAT[what]}: p95 of {len(values)}, median {percentile(values, 0.5) * 1e3:.0f} ms; mark {MARKS_MS[what]:.0f} ms; "
-            f"{stored} spans stored, {arrived:.0f} spans/s arriving",
+            f"{WHAT[what]}: p95 of {len(values)}, median {percentile(values, 0.5) * 1e3:.0f} ms; mark {MARKS_MS[what]:.0f} ms; {beside}",
+        )
+    if ours.cost_ages:
+        figures["llm_cost_age"] = Figure(
+            percentile(ours.cost_ages, 0.95),
+            "s",
+            "",
+            None,
+            f"since the cost of the project was computed last: p95 of {len(ours.cost_ages)} looks, median {percentile(ours.cost_ages, 0.5):.1f} s; {beside}",
         )
     return figures
