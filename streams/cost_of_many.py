@@ -19,7 +19,10 @@ class CostOfMany(Cost):
 
     async def _count(self, tenant: str, touched: Touched, computed: int, counted: Mapping[int, Blocks]) -> Mapping[int, Blocks]:
         found = await usage_counts.blocks(self._clickhouse, tenant, touched.service, touched.starts, timeout=self._timeout)
-        await usage_counts.count_many(self._clickhouse, tenant, touched, _came(found, counted), computed, timeout=self._timeout)
+        came = _came(found, counted)
+        # Most services send no spans, and many marks tell of metrics and logs.
+        if came.blocks or any(blocks for start, blocks in found.items() if start not in came.known):
+            await usage_counts.count_many(self._clickhouse, tenant, touched, came, computed, timeout=self._timeout)
         return found
 
 

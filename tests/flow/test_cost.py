@@ -318,6 +318,7 @@ async def test_a_statement_that_runs_after_it_was_given_up_takes_nothing_away(
         cost = agent(place, defined((1, 0, 1.0)))
         await place.spans(T0, [call(1)])
         await cost.refresh(SUBJECT, Batch(minutes={T0}))
+        await place.spans(T0, [call(3, user_id="another", llm_model="m2")])
         with monkeypatch.context() as patched:
             patched.setattr(usage_counts, statement, no_answer)
             with pytest.raises(ClickHouseError):
