@@ -1,15 +1,14 @@
 """What usage costs under the price lists in force. Pure; nothing blocks.
 
-Amounts are added exactly and rounded once, to the nearest double, so they do not depend on the order of the
+Amounts are added as exact fractions and rounded once, to the nearest double, so they do not depend on the order of the
 rows. A price list governs the minutes that start while it is in force. Amounts are linear in usage, so a coarse window
 that one list governs is priced from its own totals; one in which the list changes is priced from its `pieces`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
-from math import lcm
 from typing import Any, Final
 
 from schemas.definition_kinds import PriceList
@@ -174,26 +173,18 @@ def figures(governed: Iterable[tuple[PriceList, Iterable[Usage]]]) -> dict[str, 
 
 def amount(billed: int, price: float, per: int) -> Fraction:
     """What so many units cost, exactly, the price taken as the decimal number that was written."""
-    return Fraction(*_exact(price, per)) * billed
+    return _exact(price, per) * billed
 
 
 @lru_cache(maxsize=4_096)
-def _exact(price: float, per: int) -> tuple[int, int]:
-    return (Fraction(repr(price)) / per).as_integer_ratio()
-
-
-def _amount(billed: Mapping[tuple[float, int], int]) -> float:
-    """The nearest double to what so many units cost at these prices (each for so many units), in whole numbers: dividing two of them rounds once."""
-    parts = [(*_exact(price, per), quantity) for (price, per), quantity in billed.items()]
-    common = lcm(*(denominator for _, denominator, _ in parts))
-    return sum(numerator * (common // denominator) * quantity for numerator, denominator, quantity in parts) / common
+def _exact(price: float, per: int) -> Fraction:
+    return Fraction(repr(price)) / per
 
 
 def _payload(line: _Sum) -> dict[str, Any]:
-    by_currency: dict[str, dict[tuple[float, int], int]] = {}
+    amounts: dict[str, Fraction] = {}
     for (currency, price_of, per), billed in line.billed.items():
-        by_currency.setdefault(currency, {})[price_of, per] = billed
-    amounts = {currency: _amount(prices) for currency, prices in sorted(by_currency.items())}
+        amounts[currency] = amounts.get(currency, Fraction()) + amount(billed, price_of, per)
     used = {(price_of, per) for _, price_of, per in line.billed}
     price = next(iter(used)) if len(used) == 1 else None
     one = next(iter(amounts.items())) if len(amounts) == 1 else None
@@ -202,14 +193,14 @@ def _payload(line: _Sum) -> dict[str, Any]:
         "quantity": line.quantity,
         "unit_price": price[0] if price else None,
         "per": price[1] if price else None,
-        "amount": one[1] if one else None,
+        "amount": float(one[1]) if one else None,
         "currency": one[0] if one else None,
         "price_list": lists[0] if len(lists) == 1 else None,
         "price_lists": lists,
     }
     reasons = sorted(line.reasons)
     if len(amounts) > 1:
-        payload["amounts"] = amounts
+        payload["amounts"] = {currency: float(exact) for currency, exact in sorted(amounts.items())}
         reasons.append("the price lists are in different currencies; see amounts")
     if line.unpriced and amounts:
         payload["unpriced"] = line.unpriced
