@@ -132,18 +132,19 @@ class Agents:
         )
         self._experiments = self._refresher(self._windows, ENDING_GRAINS, self._share)
         self._cost = self._refresher(Cost(parts.clickhouse, self._writer("cost"), parts.definitions, parts.clock), (), self._cost_share)
-        self._cost_of_many = self._refresher(CostOfMany(parts.clickhouse, self._writer("cost"), parts.definitions, parts.clock))
+        cost_of_many = self._refresher(CostOfMany(parts.clickhouse, self._writer("cost"), parts.definitions, parts.clock))
         self._refreshers: dict[str, tuple[Topic, tuple[Refresher, ...]]] = {
             "assignments": (EXPERIMENT_MARKS, (self._experiments,)),
             "significance": (EXPERIMENT_MARKS, (self._experiments,)),
             "cardinality": (TELEMETRY_MARKS, (self._refresher(Cardinality(parts.clickhouse, self._writer("cardinality"), parts.clock)),)),
-            "cost": (TELEMETRY_MARKS, (self._cost, self._cost_of_many)),
+            "cost": (TELEMETRY_MARKS, (self._cost, cost_of_many)),
             "evaluation": (
                 EVALUATION_MARKS,
                 (self._refresher(Evaluation(parts.clickhouse, self._writer("evaluation"), parts.definitions, parts.clock), (), self._rule_share),),
             ),
         }
-        """By agent, each of which hands a mark to all of its own. Two agents that share a refresher both bring every mark: one that counts twice changes nothing, and it is done when both are."""
+        """By agent, each of which hands a mark to all of its own. Two agents that share a refresher both bring every mark: one that counts twice changes
+        nothing, and it is done when both are."""
         self._evaluator = Evaluator(parts.clickhouse, parts.producer, parts.definitions, parts.settings.streams, parts.clock)
 
     def register(self) -> None:

@@ -55,7 +55,7 @@ class Cost(WholeRefresh):
 
     def __init__(self, clickhouse: ClickHouse, writer: WindowWriter, definitions: Definitions, clock: Clock, *, timeout: float = 60.0) -> None:
         """`timeout` in seconds bounds each statement."""
-        super().__init__(writer, ending=self.dimensions is not FEW)
+        super().__init__(writer)
         self._clickhouse = clickhouse
         self._definitions = definitions
         self._clock = clock

@@ -16,6 +16,7 @@ class CostOfMany(Cost):
     """Windows of cost by the dimensions with many values; they have a watermark of their own."""
 
     dimensions = MANY
+    ending = True
 
     async def _count(self, tenant: str, touched: Touched, computed: int, counted: Mapping[int, Blocks]) -> Mapping[int, Blocks]:
         found = await usage_counts.blocks(self._clickhouse, tenant, touched.service, touched.starts, timeout=self._timeout)

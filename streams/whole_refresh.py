@@ -9,10 +9,11 @@ from streams.refresher import Batch, Redefinition, Subject
 class WholeRefresh:
     """What such windows answer to the refresher beside `refresh`, and how far those of each subject are."""
 
-    def __init__(self, writer: WindowWriter, *, ending: bool = False) -> None:
-        """`ending` chooses the second of a kind's watermarks, as `WindowWriter.watermark` tells them apart."""
+    ending = False
+    """Whether they have the second of a kind's watermarks, as `WindowWriter.watermark` tells them apart."""
+
+    def __init__(self, writer: WindowWriter) -> None:
         self._writer = writer
-        self._ending = ending
         self._positions: dict[Subject, position.Positions] = {}
 
     async def refresh_window(self, subject: Subject, grain: Grain, start_us: int) -> None:
@@ -34,10 +35,10 @@ class WholeRefresh:
         """What the subject's windows include once they include the batch. Raises ClickHouseError."""
         known = self._positions.get(subject)
         if known is None:
-            known = (await self._writer.reached(subject.tenant, subject.name, ending=self._ending)).positions
+            known = (await self._writer.reached(subject.tenant, subject.name, ending=self.ending)).positions
         return position.merge(known, batch.positions)
 
     async def _reached(self, subject: Subject, positions: position.Positions) -> None:
         """Say that every window of the subject includes these positions. Raises ClickHouseError."""
-        await self._writer.watermark(subject.tenant, subject.name, positions, ending=self._ending)
+        await self._writer.watermark(subject.tenant, subject.name, positions, ending=self.ending)
         self._positions[subject] = positions

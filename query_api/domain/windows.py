@@ -23,7 +23,6 @@ FED_BY: Final[Mapping[str, frozenset[str]]] = {
 OWN_SUBJECT: Final = frozenset({"assignments", "significance", "evaluation"})
 """Kinds whose windows have the subject that blocks touch; the others are refreshed for a tenant as a whole."""
 
-
 _UNITS: Final = 100
 """More than there are units of account."""
 

@@ -14,7 +14,7 @@ _DAY_US: Final = Grain.DAY.seconds * MICROSECONDS
 _LATEST_NS: Final = 2**63 - 1
 
 _USED: Final = """
-SELECT minute_us, provider, model, unit.1 AS name, sum(unit.2) AS used, sum(unit.3) AS priced
+SELECT minute_us, provider, model, unit.1 AS name, unit.2 AS used, unit.3 AS priced
 FROM (
     SELECT toUnixTimestamp(toStartOfMinute(start_time)) * 1000000 AS minute_us, toString(llm_provider) AS provider, toString(llm_model) AS model, {sums}
     FROM spans FINAL
@@ -22,7 +22,6 @@ FROM (
     GROUP BY minute_us, provider, model
 )
 ARRAY JOIN {units} AS unit
-GROUP BY minute_us, provider, model, name
 ORDER BY minute_us
 """
 _OF_VALUE: Final[dict[Dimension, str]] = {"trace": OF_TRACES, "session": "session_id = {session:String}"}
