@@ -18,9 +18,8 @@ async def test_events_beyond_the_rate_are_refused(live: LiveStack, tier: str, li
     """exp.rate_limit.standard, exp.rate_limit.enterprise, exp.rate_limit.exceeded, exp.errors.rate_limit_exceeded"""
     key = await key_of(live, tier)
     name = f"rate-{uuid.uuid4().hex[:10]}"
-    limits = httpx.Limits(max_connections=32)
-    async with httpx.AsyncClient(base_url=live.url("experimentation"), headers=key, timeout=30, limits=limits) as client:
-        answers, refused = await until_refused(lambda: client.post("/api/v1/events", json={**_EVENT, "experiment_id": name}), burst)
+    url = f"{live.url('experimentation')}/api/v1/events"
+    answers, refused = await until_refused("POST", [url], key, burst, {**_EVENT, "experiment_id": name})
     assert max(passed_per_window(answers).values()) <= limit and {answer.status_code for answer in answers} == {200, 429}
     error = refused.json()["error"]
     assert error["code"] == "RATE_LIMIT_EXCEEDED" and str(limit) in error["message"] and error["details"]["limit"] == limit
@@ -55,8 +54,7 @@ async def test_doors_and_forwarded_paths_are_one_account(live: LiveStack) -> Non
 
 async def test_a_refused_forwarded_request_does_not_reach_the_query_service(live: LiveStack) -> None:
     key = await key_of(live, "standard")
-    async with httpx.AsyncClient(base_url=live.url("experimentation"), headers=key, timeout=30) as client:
-        answers, refused = await until_refused(lambda: client.get("/api/v1/no-such-path"), 40)
+    answers, refused = await until_refused("GET", [f"{live.url('experimentation')}/api/v1/no-such-path"], key, 40)
     assert refused.json()["error"]["code"] == "RATE_LIMIT_EXCEEDED" and max(passed_per_window(answers).values()) <= 10
 
 

@@ -33,11 +33,10 @@ def pair(live: LiveStack, redis: RedisServer) -> Iterator[tuple[ExtraIngest, Ext
 async def test_a_key_has_one_account_with_both(live: LiveStack, pair: tuple[ExtraIngest, ExtraIngest]) -> None:
     """exp.rate_limit.standard"""
     key = await key_of(live, "standard", pair[1].url)
-    turns = iter(range(10_000))
+    urls = [f"{each.url}/experimentation/api/v1/no-such-path" for each in pair]
     async with httpx.AsyncClient(headers=key, timeout=30) as client:
-        path = "/experimentation/api/v1/no-such-path"
-        answers = [await client.get(pair[turn % 2].url + path) for turn in range(TURNS)]
-        answers += (await until_refused(lambda: client.get(pair[next(turns) % 2].url + path), 40))[0]
+        answers = [await client.get(urls[turn % 2]) for turn in range(TURNS)]
+    answers += (await until_refused("GET", urls, key, 40))[0]
     assert max(passed_per_window(answers).values()) <= 10
     in_turn = answers[:TURNS]
     for reset in {answer.headers["x-ratelimit-reset"] for answer in in_turn}:
