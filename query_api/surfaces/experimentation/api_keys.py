@@ -12,8 +12,8 @@ from query_api.dependencies import Allowed, SharedParts
 from query_api.domain.api_keys import WantedKey, create_api_key, list_api_keys, revoke_api_key
 from query_api.errors import error_responses
 from query_api.parts import Parts
+from query_api.surfaces.bodies import NAME_FORM, Body, Instant, Name
 from query_api.surfaces.experimentation.answers import READ_ERRORS, WRITE_ERRORS, Nothing, instant, one
-from query_api.surfaces.experimentation.bodies import NAME_FORM, Body, Instant, Name
 from query_api.surfaces.experimentation.policy import EXPERIMENTATION
 from schemas.definition_kinds import Key, Role, Scope, Tier
 from schemas.permissions import Permission, permissions_of

@@ -11,8 +11,8 @@ from query_api.access import Caller
 from query_api.control.audit import AuditFilter, AuditRecord
 from query_api.dependencies import Allowed, SharedParts
 from query_api.errors import error_responses
+from query_api.surfaces.bodies import NAME_FORM
 from query_api.surfaces.experimentation.answers import READ_ERRORS, PageLimit, PageMeta, PageNumber, instant, numbered
-from query_api.surfaces.experimentation.bodies import NAME_FORM
 from query_api.surfaces.experimentation.policy import EXPERIMENTATION
 
 router = APIRouter(tags=["audit log"])

@@ -11,8 +11,8 @@ from query_api.dependencies import Allowed, SharedParts
 from query_api.domain.exclusion_groups import create_group, get_group, list_groups, update_group
 from query_api.domain.stored import Stored
 from query_api.errors import error_responses
+from query_api.surfaces.bodies import NAME_FORM, Body, Name, Percent
 from query_api.surfaces.experimentation.answers import READ_ERRORS, WRITE_ERRORS, Nothing, PageLimit, PageMeta, PageNumber, numbered, on_page, one
-from query_api.surfaces.experimentation.bodies import NAME_FORM, Body, Name, Percent
 from query_api.surfaces.experimentation.experiment_models import number
 from query_api.surfaces.experimentation.policy import EXPERIMENTATION
 from query_api.surfaces.experimentation.versions import Expected

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, StringConstraints
 
 from query_api.domain.experiment_edits import Fields
-from query_api.surfaces.experimentation.bodies import Body, Instant, Name, Percent
+from query_api.surfaces.bodies import Body, Instant, Name, Percent
 from query_api.surfaces.experimentation.flags import Condition
 from schemas.definition_kinds import Correction, Direction, GuardrailAction, MetricKind, MetricUse
 from schemas.targeting import Rule

@@ -11,8 +11,8 @@ from query_api.domain.experiment_lifecycle import Move
 from query_api.domain.experiments import Detailed, Experiments, Order, Sort
 from query_api.errors import error_responses
 from query_api.parts import Parts
+from query_api.surfaces.bodies import NAME_FORM
 from query_api.surfaces.experimentation.answers import READ_ERRORS, WRITE_ERRORS, PageLimit, PageNumber, numbered, on_page, one
-from query_api.surfaces.experimentation.bodies import NAME_FORM
 from query_api.surfaces.experimentation.experiment_bodies import ExperimentChanges, NewExperiment, Status
 from query_api.surfaces.experimentation.experiment_models import (
     ChangedAnswer,

@@ -11,8 +11,8 @@ from query_api.access import Caller
 from query_api.dependencies import Allowed, SharedParts
 from query_api.domain.flags import create_flag, delete_flag, get_flag, list_flags, toggle_flag, update_flag
 from query_api.errors import error_responses
+from query_api.surfaces.bodies import NAME_FORM, Body, Name, Percent
 from query_api.surfaces.experimentation.answers import READ_ERRORS, WRITE_ERRORS, Nothing, PageLimit, PageMeta, PageNumber, instant, numbered, on_page, one
-from query_api.surfaces.experimentation.bodies import NAME_FORM, Body, Name, Percent
 from query_api.surfaces.experimentation.policy import EXPERIMENTATION
 from schemas.flag import KEY_FORM, Flag, FlagRule
 from schemas.targeting import Operator

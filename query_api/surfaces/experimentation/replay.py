@@ -10,8 +10,8 @@ from starlette.responses import Response
 from query_api.dependencies import SharedParts, Waits
 from query_api.domain.replay import Replay
 from query_api.errors import error_responses
+from query_api.surfaces.bodies import Body, Instant
 from query_api.surfaces.experimentation.answers import READ_ERRORS, Nothing, instant
-from query_api.surfaces.experimentation.bodies import Body, Instant
 from query_api.surfaces.experimentation.experiment_bodies import MetricBody
 from query_api.surfaces.experimentation.policy import EXPERIMENTATION
 from query_api.surfaces.experimentation.result_models import MetricResult

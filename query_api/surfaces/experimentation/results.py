@@ -10,8 +10,8 @@ from query_api.access import Caller
 from query_api.dependencies import Allowed, SharedParts, Waits
 from query_api.domain.results import Results, Series
 from query_api.errors import error_responses
+from query_api.surfaces.bodies import NAME_FORM
 from query_api.surfaces.experimentation.answers import READ_ERRORS
-from query_api.surfaces.experimentation.bodies import NAME_FORM
 from query_api.surfaces.experimentation.policy import EXPERIMENTATION
 from query_api.surfaces.experimentation.result_models import ResultsAnswer
 from query_api.surfaces.policy import json_response

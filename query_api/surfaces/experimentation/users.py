@@ -11,8 +11,8 @@ from query_api.access import Caller
 from query_api.dependencies import Allowed, SharedParts
 from query_api.domain.users import create_user, delete_user, get_user, last_uses, list_users, update_user
 from query_api.errors import error_responses
+from query_api.surfaces.bodies import NAME_FORM, Body, Name
 from query_api.surfaces.experimentation.answers import READ_ERRORS, WRITE_ERRORS, Nothing, PageLimit, PageMeta, PageNumber, instant, numbered, on_page, one
-from query_api.surfaces.experimentation.bodies import NAME_FORM, Body, Name
 from query_api.surfaces.experimentation.policy import EXPERIMENTATION
 from schemas.user import EMAIL_FORM, EMAIL_MAX, User, UserRole
 

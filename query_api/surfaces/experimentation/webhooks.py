@@ -11,8 +11,8 @@ from query_api.access import Caller
 from query_api.control.webhooks import Delivery, Webhook
 from query_api.dependencies import Allowed, SharedParts
 from query_api.errors import error_responses
+from query_api.surfaces.bodies import Body
 from query_api.surfaces.experimentation.answers import READ_ERRORS, WRITE_ERRORS, Nothing, PageLimit, PageMeta, PageNumber, instant, numbered, one
-from query_api.surfaces.experimentation.bodies import Body
 from query_api.surfaces.experimentation.policy import EXPERIMENTATION
 from schemas.webhook_events import WebhookEvent
 

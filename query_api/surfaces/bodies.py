@@ -1,4 +1,4 @@
-"""What request bodies of the surface share: nothing is guessed and nothing unknown is dropped."""
+"""What request bodies share where a surface takes nothing unknown: nothing is guessed and nothing unknown is dropped."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
