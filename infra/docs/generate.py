@@ -12,7 +12,8 @@ from infra.runtime.errors import KINDS
 from infra.runtime.metric_names import METRICS
 from infra.runtime.settings import Settings
 from schemas.default_prices import AS_OF, DEFAULT_PRICE_LIST, VENDORS
-from schemas.lineage import AGENTS, READERS, SERVICES, UNREAD, lineage
+from schemas.lineage import AGENTS, SERVICES, UNREAD, lineage
+from schemas.lineage_readers import READERS
 from schemas.permissions import MEANINGS, ROLE_PERMISSIONS
 from schemas.tables.catalog import TABLES
 from schemas.topics import TOPICS

@@ -17,7 +17,8 @@ from query_api.surfaces.catalogue import SURFACES as QUERY_SURFACES
 from query_api.surfaces.experimentation import doors
 from query_api.surfaces.experimentation.policy import EXPERIMENTATION
 from schemas.definitions import Definitions
-from schemas.lineage import AGENTS, DOOR_TOPICS, READERS, SERVICES, SINKS, UNREAD, Program, lineage
+from schemas.lineage import AGENTS, DOOR_TOPICS, SERVICES, SINKS, UNREAD, Program, lineage
+from schemas.lineage_readers import READERS
 from schemas.surfaces import SURFACES
 from schemas.tables.catalog import BY_NAME, TABLES
 from schemas.topics import TOPICS
