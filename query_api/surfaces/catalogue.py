@@ -5,6 +5,8 @@ from typing import Final
 
 from fastapi import APIRouter
 
+from query_api.surfaces.crucible import experiments as ml_experiments
+from query_api.surfaces.crucible.policy import CRUCIBLE
 from query_api.surfaces.experimentation import api_keys, audit_log, doors, exclusion_groups, experiments, flags, power, replay, results, users, webhooks
 from query_api.surfaces.experimentation.policy import EXPERIMENTATION
 from query_api.surfaces.llm import (
@@ -55,6 +57,7 @@ SURFACES: Final[Sequence[tuple[Policy, Sequence[APIRouter]]]] = (
             annotation_configs.router,
         ),
     ),
+    (CRUCIBLE, (ml_experiments.router,)),
     (
         EXPERIMENTATION,
         (

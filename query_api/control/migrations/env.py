@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from query_api.control import dataset_models  # noqa: F401 (its tables join those of `models`)
+from query_api.control import dataset_models, ml_tables  # noqa: F401 (their tables join those of `models`)
 from query_api.control.models import Base
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=Base.metadata)

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from infra.runtime.errors import Unavailable
 from query_api.domain.health import Probe, Probes
 from query_api.surfaces.catalogue import SURFACES
+from query_api.surfaces.crucible.policy import CRUCIBLE
 from query_api.surfaces.experimentation.policy import EXPERIMENTATION
 from query_api.surfaces.llm.policy import LLM
 from query_api.surfaces.mount import whole_app
@@ -52,7 +53,7 @@ ALL = [
     pytest.param(policy, method, re.sub(r"{(\w+)}", lambda match: SAMPLES.get(match[1], "missing"), path), id=f"{method} {path}")
     for policy, method, path in found_routes()
 ]
-ROUTES = [pytest.param(param.values[0], param.values[2], id=param.id) for param in ALL if param.values[0] not in (EXPERIMENTATION, LLM)]
+ROUTES = [pytest.param(param.values[0], param.values[2], id=param.id) for param in ALL if param.values[0] not in (CRUCIBLE, EXPERIMENTATION, LLM)]
 """What answers from ClickHouse alone; the surfaces with a control store of their own are tested in `surfaces/`."""
 
 
