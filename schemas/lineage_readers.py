@@ -7,6 +7,8 @@ from schemas import topics as t
 from schemas.tables.catalog import FED
 from schemas.tables.cost_usage import COST_USAGE
 from schemas.tables.ledger import DEAD_LETTERS, LEDGER
+from schemas.tables.run_events import RUN_EVENTS
+from schemas.tables.runs import RUNS
 from schemas.tables.session_starts import SESSION_STARTS
 from schemas.tables.table import Table
 from schemas.tables.watermarks import WATERMARKS
@@ -60,6 +62,13 @@ _ML_EXPERIMENTS = (
     *(f"{method} {_CRUCIBLE}/experiments" for method in ("GET", "POST")),
     *(f"{method} {_ML_EXPERIMENT}" for method in ("GET", "PATCH", "DELETE")),
     *(f"POST {_ML_EXPERIMENT}/{move}" for move in ("start", "pause", "resume", "cancel", "clone")),
+)
+_RUN: Final = f"{_CRUCIBLE}/runs/{{run_id}}"
+_RUNS = (
+    f"GET {_CRUCIBLE}/runs",
+    f"GET {_ML_EXPERIMENT}/runs",
+    f"GET {_ML_EXPERIMENT}",
+    *(f"GET {_RUN}{part}" for part in ("", "/checkpoints", "/checkpoints/{checkpoint_id}/download")),
 )
 _LLM: Final = "/llm/v1"
 _PROJECTS = (
@@ -138,6 +147,8 @@ READERS: Final = (
     Reader("datasets", (), _DATASETS, stored=True),
     Reader("llm_experiments", (), _LLM_EXPERIMENTS, stored=True),
     Reader("span_traces", (FED["spans"], FED["span_edits"]), (f"POST {_LLM}/datasets/upload", *_LLM_EXPERIMENT_FILES)),
+    Reader("runs", (RUNS, RUN_EVENTS), _RUNS),
+    Reader("run_logs", (RUN_EVENTS,), (f"GET {_RUN}/logs",)),
     Reader("ml_experiments", (), _ML_EXPERIMENTS, stored=True),
     Reader("ledger", (LEDGER,), ("GET /platform/v1/topics", "GET /platform/v1/freshness", _LIVE)),
     Reader("dead_letters", (DEAD_LETTERS,), ("GET /platform/v1/dead-letters",)),

@@ -133,6 +133,9 @@ class QuerySettings(BaseSettings):
     wait_timeout_s: float = Field(10.0, gt=0, description="Longest time a read waits for a position unless the request says otherwise.")
     live_queue: int = Field(256, ge=1, description="Updates a live client may lag before states are coalesced.")
     live_heartbeat_s: float = Field(15.0, gt=0, description="Seconds between heartbeats on a live connection.")
+    checkpoint_dir: Path | None = Field(
+        None, description="Folder of the checkpoints that runs write, from which they may be downloaded; nothing outside of it is given."
+    )
 
 
 class WebhookSettings(BaseSettings):

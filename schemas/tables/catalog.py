@@ -8,6 +8,8 @@ from schemas.tables.events import EVENTS
 from schemas.tables.ledger import DEAD_LETTERS, LEDGER
 from schemas.tables.logs import LOGS
 from schemas.tables.metric_points import METRIC_POINTS
+from schemas.tables.run_events import RUN_EVENTS
+from schemas.tables.runs import RUNS
 from schemas.tables.session_starts import SESSION_STARTS
 from schemas.tables.span_edits import SPAN_EDITS
 from schemas.tables.spans import SPANS
@@ -23,6 +25,8 @@ FED: dict[str, Table] = {table.name: table for table in (EVENTS, TELEMETRY, SPAN
 TABLES: tuple[Table, ...] = (
     *FED.values(),
     SESSION_STARTS,
+    RUN_EVENTS,
+    RUNS,
     UNIT_TOTALS,
     UNIT_KEYED_TOTALS,
     SEALS,

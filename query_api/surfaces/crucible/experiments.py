@@ -8,8 +8,9 @@ from starlette.responses import Response
 
 from query_api.access import Caller
 from query_api.control.ml_experiments import MlExperimentFilter
-from query_api.dependencies import Allowed, SharedParts
+from query_api.dependencies import Allowed, SharedParts, Waits
 from query_api.domain.ml_experiments import MlExperiments, Move, SortField, Status, experiment_json
+from query_api.domain.runs import Runs
 from query_api.errors import error_responses
 from query_api.parts import Parts
 from query_api.surfaces.bodies import Body
@@ -73,8 +74,30 @@ class Experiment(BaseModel):
     updated_at: AwareDatetime
 
 
+class RunInShort(BaseModel):
+    id: str
+    status: str
+    progress: float | None
+
+
+class Summary(BaseModel):
+    best_accuracy: float | None = Field(description="The highest `accuracy`, `val_accuracy` or `test_accuracy` that a run measured.")
+    total_runs: int
+
+
+class DetailedExperiment(Experiment):
+    """An experiment with its newest runs, at most a thousand."""
+
+    runs: list[RunInShort]
+    results_summary: Summary
+
+
 class One(BaseModel):
     data: Experiment
+
+
+class Detailed(BaseModel):
+    data: DetailedExperiment
 
 
 class Several(BaseModel):
@@ -93,6 +116,11 @@ _EXAMPLE: Final[dict[str, Any]] = {
     "completed_at": None,
     "created_at": "2026-01-15T10:00:00Z",
     "updated_at": "2026-01-15T10:30:00Z",
+}
+_DETAILED: Final = {
+    **_EXAMPLE,
+    "runs": [{"id": "run_xyz789", "status": "running", "progress": 0.45}],
+    "results_summary": {"best_accuracy": 0.92, "total_runs": 3},
 }
 _META: Final = {"total": 45, "page": 1, "per_page": 25, "next_cursor": None, "has_more": False}
 
@@ -141,14 +169,16 @@ async def create(parts: SharedParts, caller: Writer, body: NewExperimentBody) ->
 
 @router.get(
     "/experiments/{experiment_id}",
-    response_model=One,
+    response_model=Detailed,
     operation_id="get_experiment",
     summary="Get an experiment",
-    responses=_responses(*ONE_ERRORS, example={"data": _EXAMPLE}),
+    responses=_responses(*ONE_ERRORS, "query_limit", "not_visible_yet", example={"data": _DETAILED}),
 )
-async def get(parts: SharedParts, caller: Reader, experiment_id: ExperimentId) -> Response:
-    """One experiment."""
-    return one(experiment_json(await MlExperiments(parts).get(caller.tenant, experiment_id)))
+async def get(parts: SharedParts, caller: Reader, wait: Waits, experiment_id: ExperimentId) -> Response:
+    """With its runs and what they came to."""
+    found = await MlExperiments(parts).get(caller.tenant, experiment_id)
+    runs, summary, watermark = await Runs(parts).of_experiment(caller.tenant, experiment_id, wait)
+    return one({**experiment_json(found), "runs": runs, "results_summary": summary}, watermark=watermark)
 
 
 @router.patch(

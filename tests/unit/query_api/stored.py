@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from query_api.control.store import ControlStore, Draft
 from query_api.parts import Parts
+from query_api.readers.rows import Rows
 from query_api.surfaces.catalogue import SURFACES
 from query_api.surfaces.mount import whole_app
 from schemas.api_keys import hash_secret
@@ -72,11 +73,11 @@ def key(text: str, role: Role, tenant: str = "default", scopes: tuple[Scope, ...
     return Key(tenant=tenant, id=text, name=text, sha256=hash_secret(text), role=role, scopes=scopes, user=user, tier=tier)
 
 
-async def start(folder: Path) -> Service:
-    """A service with two tenants; the key `admin` administers the default one, `other` the other one, and each role has a key of its name."""
+async def start(folder: Path, rows: Rows | None = None) -> Service:
+    """A service with two tenants and, unless given, no ClickHouse; the key `admin` administers the default one, `other` the other one, and each role has a key of its name."""
     store = ControlStore(f"sqlite+aiosqlite:///{folder}/control.sqlite3")
     await store.migrate()
-    service = Service(replace(make_parts(AwayRows(), definitions=Definitions(), control=store), clock=TickingClock()))
+    service = Service(replace(make_parts(rows or AwayRows(), definitions=Definitions(), control=store), clock=TickingClock()))
     roles: tuple[Role, ...] = ("admin", "analyst", "developer", "viewer", "member", "ingest", "read")
     await service.define(Tenant("default", "default"), Tenant("other", "other"), key("other", "admin", "other"), *(key(role, role) for role in roles))
     return service

@@ -1,14 +1,28 @@
-"""A query service with a store, asked on the crucible surface."""
+"""A query service with a store and without telemetry, asked on the crucible surface."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.unit.query_api.stored import Service
+from tests.unit.query_api.parts import ScriptedRows
+from tests.unit.query_api.stored import Service, start
 
 Ask = Callable[..., Awaitable[httpx.Response]]
+
+
+def _nothing(sql: str, params: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{"total": 0}] if "count() AS total" in sql else []
+
+
+@pytest.fixture
+async def service(tmp_path: Path) -> AsyncIterator[Service]:
+    """One for each test."""
+    service = await start(tmp_path, ScriptedRows(_nothing))
+    yield service
+    await service.parts.control.close()
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ async def test_created_read_changed_and_deleted(ask: Ask) -> None:
     assert made["status"] == "pending" and made["config"] == CONFIG and made["tags"] == ["ensemble", "comparison"]
     assert made["started_at"] is None and made["completed_at"] is None and made["created_at"] == made["updated_at"]
     path = f"{PATH}/{made['id']}"
-    assert (await ask("GET", path, "viewer")).json() == {"data": made}
+    assert (await ask("GET", path, "viewer")).json() == {"data": {**made, "runs": [], "results_summary": {"best_accuracy": None, "total_runs": 0}}}
     changed = (await ask("PATCH", path, body={"experiment": {"name": "Updated Name", "description": None}})).json()["data"]
     assert changed == {**made, "name": "Updated Name", "updated_at": changed["updated_at"]}
     gone = await ask("DELETE", path)

@@ -1,0 +1,34 @@
+"""What telemetry says of a run, as expressions over a row of telemetry; the tables of runs and their readers use the same.
+
+An event belongs to the run that its metadata names as `run_id`. The names of events follow Erlang's telemetry, in which something begins with `start` and
+ends with `stop` or `exception`, and the registry of events of crucible_telemetry 0.5: `crucible_train.training.start`, `crucible_train.checkpoint.saved`.
+"""
+
+from typing import Final
+
+RUN_ID: Final = "if(JSONType(metadata, 'run_id') = 'String', JSONExtractString(metadata, 'run_id'), if(JSONType(metadata, 'run_id') IN ('Int64', 'UInt64'), JSONExtractRaw(metadata, 'run_id'), ''))"
+"""Text, empty for an event of no run. A whole number is taken as text."""
+
+_PARTS: Final = "splitByChar('.', event_name)"
+_TOLD: Final = "lower(JSONExtractString(metadata, 'status'))"
+
+STATUS: Final = f"""multiIf(
+    {_PARTS}[-2] NOT IN ('run', 'training', 'pipeline'), '',
+    {_PARTS}[-1] IN ('created', 'queued', 'pending'), 'pending',
+    {_PARTS}[-1] IN ('start', 'started', 'resumed'), 'running',
+    {_PARTS}[-1] IN ('exception', 'failed', 'error'), 'failed',
+    {_PARTS}[-1] NOT IN ('stop', 'stopped', 'completed', 'finished'), '',
+    {_TOLD} IN ('failed', 'failure', 'error'), 'failed', 'completed')"""
+"""The state that an event says its run is in from then on; empty when it says none."""
+
+IS_CHECKPOINT: Final = f"(has({_PARTS}, 'checkpoint') AND {_PARTS}[-1] IN ('checkpoint', 'saved', 'stop', 'completed'))"
+"""Whether the event is a checkpoint that was written."""
+
+IS_LOG: Final = "(JSONType(metadata, 'message') = 'String')"
+"""Whether the event is a line of the run's log."""
+
+STEP: Final = "coalesce(JSONExtract(measurements, 'step', 'Nullable(Float64)'), JSONExtract(measurements, 'global_step', 'Nullable(Float64)'), JSONExtract(metadata, 'step', 'Nullable(Float64)'))"
+"""Number of the step; empty where the event has none."""
+
+EPOCH: Final = "coalesce(JSONExtract(measurements, 'epoch', 'Nullable(Float64)'), JSONExtract(metadata, 'epoch', 'Nullable(Float64)'))"
+"""Number of the epoch; empty where the event has none."""
