@@ -70,7 +70,7 @@ async def _mark(settings: Settings, minutes: tuple[int, ...]) -> None:
         await producer.stop()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(400)
 async def test_the_same_rows_come_out(live: LiveStack) -> None:
     async with httpx.AsyncClient(headers=live.headers) as client:
         answer = await client.post(f"{live.url('experimentation')}/api/v1/events/batch", json={"events": _events()})
@@ -81,7 +81,7 @@ async def test_the_same_rows_come_out(live: LiveStack) -> None:
         assert all({row[0] for row in rows} == {"1m", "5m", "1h", "1d", "all"} for rows in windows.values()), windows
         return windows
 
-    before = await eventually(all_grains, timeout=60)
+    before = await eventually(all_grains, timeout=150)
     rows = ClickHouseRows(live.settings.clickhouse)
     named = await minutes_to_compute(rows, "significance", "default", EXPERIMENT, 0, 2 * MINUTE * MINUTE_US)
     await rows.close()
@@ -93,7 +93,7 @@ async def test_the_same_rows_come_out(live: LiveStack) -> None:
         now = await _computed(live)
         return all(now[kind] > computed[kind] for kind in ("assignments", "significance"))
 
-    await eventually(renewed, timeout=60)
+    await eventually(renewed, timeout=150)
     after = await _windows(live)
     assert after == before
     purchases = {row[2]: row[4] for row in after["significance"] if row[0] == "all"}
