@@ -35,6 +35,7 @@ from query_api.domain.shown import ShownResults
 from query_api.domain.stored import StoredDefinitions
 from query_api.domain.webhooks import Webhooks
 from query_api.freshness import Freshness
+from query_api.live.channel_topics import ChannelTopics
 from query_api.live.flow import Flow
 from query_api.live.hub import Hub
 from query_api.live.latest import LatestWindows
@@ -141,6 +142,7 @@ def create_app(settings: Settings) -> FastAPI:
         outbox=outbox,
         key_usage=key_usage,
         webhooks=Webhooks(WebhookStore(store.engine, clock), queue, outbound, clock),
+        channels=ChannelTopics(rows, freshness, store, clock),
         pinning=Pinning(StoredDefinitions(store, definitions, clock, outbox.wake), ExposedUnits(rows), clock),
     )
     breaker = Breaker(parts.stored, definitions, WindowReader(rows), queue, Leadership(store.engine, "breaker"))
@@ -164,6 +166,10 @@ def create_app(settings: Settings) -> FastAPI:
     async def tell() -> None:
         await migrated.wait()
         await dispatcher.run()
+
+    async def feed() -> None:
+        await migrated.wait()
+        await parts.channels.run()
 
     async def publish_definitions() -> None:
         await store.migrate()
@@ -189,6 +195,7 @@ def create_app(settings: Settings) -> FastAPI:
             "endings": end,
             "webhooks": tell,
             "pinning": parts.pinning.run,
+            "channels": feed,
         }
         tasks = [asyncio.create_task(_forever(name, loop), name=name) for name, loop in loops.items()]
         try:

@@ -16,6 +16,7 @@ from query_api.domain.shown import ShownResults
 from query_api.domain.stored import StoredDefinitions
 from query_api.domain.webhooks import Webhooks
 from query_api.freshness import Freshness
+from query_api.live.channel_topics import ChannelTopics
 from query_api.live.flow import Flow
 from query_api.live.hub import Hub
 from query_api.live.latest import LatestWindows
@@ -59,6 +60,8 @@ class Parts:
     key_usage: KeyUsage
     """When each key was last used."""
     webhooks: Webhooks
+    channels: ChannelTopics
+    """What clients of the crucible socket may join."""
     pinning: Pinning
     """Keeps exposed units in their variants."""
 

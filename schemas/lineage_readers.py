@@ -148,6 +148,7 @@ READERS: Final = (
     Reader("llm_experiments", (), _LLM_EXPERIMENTS, stored=True),
     Reader("span_traces", (FED["spans"], FED["span_edits"]), (f"POST {_LLM}/datasets/upload", *_LLM_EXPERIMENT_FILES)),
     Reader("runs", (RUNS, RUN_EVENTS), _RUNS),
+    Reader("telemetry_tail", (FED["telemetry"],), ("WS /crucible/socket/websocket",)),
     Reader("run_logs", (RUN_EVENTS,), (f"GET {_RUN}/logs",)),
     Reader("ml_experiments", (), _ML_EXPERIMENTS, stored=True),
     Reader("ledger", (LEDGER,), ("GET /platform/v1/topics", "GET /platform/v1/freshness", _LIVE)),

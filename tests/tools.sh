@@ -1,5 +1,5 @@
 #!/bin/sh
-# What the tests use beside Python: a PostgreSQL server from Debian, and the OpenFeature SDKs and the Phoenix clients from npm.
+# What the tests use beside Python: a PostgreSQL server from Debian, and the OpenFeature SDKs, the Phoenix clients and the client of Phoenix Channels from npm.
 # Each is installed once where this machine allows it; the tests that miss one say so and are skipped.
 set -u
 cd "$(dirname "$0")/.."
@@ -19,7 +19,7 @@ if [ -z "$(command -v npm)" ]; then
     echo "The tests of the JavaScript clients are skipped; they need Node.js 20 with npm."
     exit 0
 fi
-for packages in tests/clients/openfeature_js tests/clients/phoenix_js; do
+for packages in tests/clients/channels_js tests/clients/openfeature_js tests/clients/phoenix_js; do
     if ! cmp -s $packages/package-lock.json $packages/node_modules/.installed; then
         echo "Installing the JavaScript packages of $packages; this happens once."
         if npm ci --prefix $packages --no-audit --no-fund --silent; then

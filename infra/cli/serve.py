@@ -47,6 +47,8 @@ def query() -> None:
             http="httptools",
             log_config=None,
             access_log=False,
+            # What it says of a WebSocket at the level below has the query string in it, and browsers put their token there.
+            log_level="warning",
             timeout_keep_alive=75,
             timeout_graceful_shutdown=10,
             server_header=False,

@@ -12,9 +12,9 @@ from infra.runtime.errors import NotFound, ValidationFailed
 from query_api.access import Caller
 from query_api.control.ml_experiments import MlExperiment, MlExperimentFilter, MlExperimentStore
 from query_api.control.sorted_list import Sort
+from query_api.domain.instants import instant
 from query_api.domain.sorted_page import Listed, Wanted, listed
 from query_api.parts import Parts
-from schemas.windows import to_iso
 
 Status = Literal["pending", "running", "paused", "completed", "failed", "cancelled"]
 Move = Literal["start", "pause", "resume", "cancel", "complete", "fail"]
@@ -137,11 +137,6 @@ def experiment_json(experiment: MlExperiment) -> dict[str, Any]:
         "created_at": instant(experiment.created_at_us),
         "updated_at": instant(experiment.updated_at_us),
     }
-
-
-def instant(time_us: int | None) -> str | None:
-    """As the surface writes times."""
-    return None if time_us is None else to_iso(time_us)
 
 
 def _refusal(message: str) -> ValidationFailed:

@@ -1,23 +1,20 @@
 """Runs of the crucible surface: made by their telemetry, and shown as it says."""
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from infra.runtime.errors import NotFound
 from query_api.domain.cursor import decode_cursor, encode_cursor
-from query_api.domain.ml_experiments import instant
+from query_api.domain.run_view import checkpoint_json, line_json, progress_of, run_json
 from query_api.domain.sorted_page import Listed, Wanted
 from query_api.freshness import Wait
 from query_api.parts import Parts
-from query_api.readers.run_logs import LogLine, RunLogReader
+from query_api.readers.run_logs import RunLogReader
 from query_api.readers.runs import Checkpoint, Run, RunFilter, RunPlace, RunReader
 from schemas.position import Positions
 
 _SUMMARISED: Final = 1_000
 """Runs of an experiment that are shown with it and that its summary looks at, the newest."""
 _ACCURACIES: Final = ("accuracy", "val_accuracy", "test_accuracy")
-_TOTALS: Final = (("epoch", ("epochs", "num_epochs", "total_epochs", "max_epochs")), ("step", ("steps", "total_steps", "max_steps", "num_steps")))
-"""What tells how far a run is that does not say it: its place, and the hyperparameters that may say where it ends."""
 
 
 class Runs:
@@ -52,7 +49,7 @@ class Runs:
         lines = await self._logs.last(tenant, run_id, level=level, since_us=since_us, tail=tail)
         if not lines:
             await self._run(tenant, run_id)
-        return [_line_json(line) for line in lines], watermark
+        return [line_json(line) for line in lines], watermark
 
     async def checkpoints(self, tenant: str, run_id: str, wait: Wait) -> tuple[list[dict[str, Any]], Positions]:
         """Its checkpoints, the oldest first. Raises NotFound."""
@@ -75,7 +72,7 @@ class Runs:
         places, total = await self._reader.page(tenant, RunFilter(experiment=experiment), limit=_SUMMARISED)
         runs = await self._reader.runs(tenant, [place.run_id for place in places])
         best = max((run.highest[name] for run in runs.values() for name in _ACCURACIES if name in run.highest), default=None)
-        short = [{"id": id, "status": runs[id].status, "progress": _progress(runs[id])} for _, id in places if id in runs]
+        short = [{"id": id, "status": runs[id].status, "progress": progress_of(runs[id])} for _, id in places if id in runs]
         return short, {"best_accuracy": best, "total_runs": total}, watermark
 
     async def _run(self, tenant: str, run_id: str) -> Run:
@@ -86,56 +83,3 @@ class Runs:
 
     async def _checkpoints(self, tenant: str, run_id: str) -> list[Checkpoint]:
         return (await self._reader.checkpoints(tenant, [run_id])).get(run_id, [])
-
-
-def run_json(run: Run, checkpoints: list[Checkpoint]) -> dict[str, Any]:
-    """As the surface shows a run."""
-    place = {f"current_{name}": _whole(value) for name, value in (("epoch", run.epoch), ("step", run.step)) if value is not None}
-    return {
-        "id": run.run_id,
-        "experiment_id": run.experiment or None,
-        "status": run.status,
-        "progress": _progress(run),
-        "hyperparameters": run.hyperparameters,
-        "metrics": {**place, **{name: _whole(value) for name, value in run.metrics.items()}},
-        "started_at": instant(run.started_us or run.began_us),
-        "completed_at": instant(run.ended_us),
-        "checkpoints": [checkpoint_json(each) for each in checkpoints],
-    }
-
-
-def checkpoint_json(checkpoint: Checkpoint) -> dict[str, Any]:
-    """As the surface shows a checkpoint."""
-    return {
-        **{name: _whole(value) for name, value in checkpoint.metrics.items()},
-        "id": checkpoint.id,
-        "epoch": _whole(checkpoint.epoch),
-        "step": _whole(checkpoint.step),
-        "path": checkpoint.path or None,
-        "created_at": instant(checkpoint.at_us),
-    }
-
-
-def _line_json(line: LogLine) -> dict[str, Any]:
-    return {"timestamp": instant(line.at_us), "level": line.level, "message": line.message, "event_name": line.event_name.split(".")}
-
-
-def _progress(run: Run) -> float | None:
-    """Between 0 and 1: what the run said, else how much of its epochs or steps is behind it; None when neither is known."""
-    if run.status == "completed":
-        return 1.0
-    if run.progress is not None:
-        return min(max(run.progress, 0.0), 1.0)
-    for place, names in _TOTALS:
-        reached, total = getattr(run, place), _total(run.hyperparameters, names)
-        if reached is not None and total:
-            return float(min(max(reached / total, 0.0), 1.0))
-    return None
-
-
-def _total(hyperparameters: Mapping[str, Any], names: tuple[str, ...]) -> float | None:
-    return next((value for name in names if isinstance(value := hyperparameters.get(name), int | float) and value > 0), None)
-
-
-def _whole(value: float | None) -> float | int | None:
-    return int(value) if value is not None and value.is_integer() and abs(value) < 2**53 else value

@@ -172,7 +172,9 @@ def _checkpoint(row: Mapping[str, Any]) -> Checkpoint:
     path = next((told[name] for name in ("path", "checkpoint_path") if isinstance(told.get(name), str)), "")
     name = told.get("checkpoint_id")
     metrics = {name: float(value) for name, value in measured.items() if isinstance(value, int | float) and not isinstance(value, bool) and name not in _BESIDE}
-    return Checkpoint(name if isinstance(name, str) and name else row["event_id"], integer(row["at_us"]), _number(row["step"]), _number(row["epoch"]), path, metrics)
+    return Checkpoint(
+        name if isinstance(name, str) and name else row["event_id"], integer(row["at_us"]), _number(row["step"]), _number(row["epoch"]), path, metrics
+    )
 
 
 def _number(value: float | None) -> float | None:

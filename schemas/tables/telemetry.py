@@ -29,7 +29,8 @@ TELEMETRY = Table(
     order_by="(tenant, event_name, event_id)",
     partition_by="toDate(received)",
     ttl="toDate(received) + INTERVAL {days} DAY",
-    indices=("time_range time TYPE minmax GRANULARITY 16",),
+    # Blocks are stored one after the other: what came behind one of them is found without reading what was there before.
+    indices=("time_range time TYPE minmax GRANULARITY 16", "block_offset offset TYPE minmax GRANULARITY 1"),
     writer="telemetry sink",
     feed=Feed(format="ArrowStream", structure=STRUCTURE, select=", ".join(_COLUMNS), columns=_COLUMNS, settings={"optimize_on_insert": "0"}),
 )

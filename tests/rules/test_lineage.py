@@ -148,14 +148,14 @@ def test_programs_beside_the_agents_have_a_file_each() -> None:
 def _routes() -> set[str]:
     found = set()
     for policy, routers in QUERY_SURFACES:
-        for router in routers:
+        for router, base in [*((router, policy.base) for router in routers), *((router, "") for router in policy.beside_base)]:
             if set(router.tags) & _KEYLESS or router is doors.router:
                 continue
             for route in router.routes:
                 if isinstance(route, APIRoute) and route.include_in_schema and not set(route.tags) & _KEYLESS:
-                    found |= {f"{method} {policy.prefix}{policy.base}{route.path}" for method in route.methods or ()}
+                    found |= {f"{method} {policy.prefix}{base}{route.path}" for method in route.methods or ()}
                 elif isinstance(route, APIWebSocketRoute):
-                    found.add(f"WS {policy.prefix}{policy.base}{route.path}")
+                    found.add(f"WS {policy.prefix}{base}{route.path}")
     return found
 
 

@@ -23,6 +23,7 @@ from query_api.domain.shown import ShownResults
 from query_api.domain.stored import StoredDefinitions
 from query_api.domain.webhooks import Webhooks
 from query_api.freshness import Freshness
+from query_api.live.channel_topics import ChannelTopics
 from query_api.live.flow import Flow
 from query_api.live.hub import Hub
 from query_api.live.latest import LatestWindows
@@ -150,5 +151,6 @@ def make_parts(
         outbox=outbox,
         key_usage=KeyUsage("127.0.0.1:1"),
         webhooks=Webhooks(WebhookStore(store.engine, clock), WebhookQueue(store.engine, clock), Outbound((), 1.0), clock),
+        channels=ChannelTopics(rows, freshness, store, clock),
         pinning=Pinning(StoredDefinitions(store, known, clock, outbox.wake), ExposedUnits(rows), clock),
     )

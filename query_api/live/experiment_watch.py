@@ -1,0 +1,75 @@
+"""Follows the states of crucible experiments in the control store, for live clients: one look for all of them, and none while nobody listens."""
+
+import asyncio
+from collections import defaultdict
+from typing import Final, Protocol
+
+import structlog
+
+from infra.runtime.errors import MillstreamError
+from query_api.control.ml_experiments import MlExperiment, MlExperimentStore
+from query_api.control.store import ControlStore
+
+_log = structlog.get_logger()
+
+LOOK_S: Final = 0.25
+
+
+class StateListener(Protocol):
+    """Who is told. Nothing in it may block."""
+
+    tenant: str
+    experiment: str | None
+    """None for every experiment of the tenant."""
+
+    def changed(self, experiments: list[MlExperiment]) -> None:
+        """What was committed may have changed these; they are as they are now."""
+        ...
+
+
+class ExperimentWatch:
+    """Belongs to one event loop."""
+
+    def __init__(self, store: MlExperimentStore, control: ControlStore) -> None:
+        self._store = store
+        self._control = control
+        self._listeners: set[StateListener] = set()
+        self._seen: object = None
+        self._wake = asyncio.Event()
+
+    def listen(self, listener: StateListener) -> None:
+        """From now on the listener hears of changes; what it knows already it has read itself."""
+        self._listeners.add(listener)
+        self._wake.set()
+
+    def leave(self, listener: StateListener) -> None:
+        """Ends it; idempotent."""
+        self._listeners.discard(listener)
+
+    async def run(self) -> None:
+        """Until cancelled. A look that fails is repeated."""
+        while True:
+            if not self._listeners:
+                self._wake.clear()
+                await self._wake.wait()
+            try:
+                await self.look()
+            except MillstreamError as error:
+                _log.warning("states of experiments not followed, trying again", problem=error.message)
+            await asyncio.sleep(LOOK_S)
+
+    async def look(self) -> None:
+        """Tell of what was committed since the last look. Raises Unavailable without the control store."""
+        commits = self._control.commits()
+        if commits == self._seen:
+            return
+        listeners: dict[str, list[StateListener]] = defaultdict(list)
+        for listener in self._listeners:
+            listeners[listener.tenant].append(listener)
+        for tenant, of_tenant in listeners.items():
+            wanted = None if any(each.experiment is None for each in of_tenant) else {each.experiment for each in of_tenant if each.experiment}
+            found = await self._store.changed_lately(tenant, wanted)
+            for listener in of_tenant:
+                listener.changed([each for each in found if listener.experiment in (None, each.id)])
+        # Only now: what was committed while this looked is looked at again.
+        self._seen = commits

@@ -1,0 +1,153 @@
+"""Follows telemetry as it is stored, for live clients: one look for all of them, and none while nobody listens."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import structlog
+
+from infra.runtime.clock import Clock
+from infra.runtime.errors import MillstreamError
+from query_api.freshness import Freshness
+from query_api.readers.runs import Run, RunReader
+from query_api.readers.telemetry_tail import Range, StoredEvent, TelemetryTailReader
+from schemas.topics import TELEMETRY
+
+_log = structlog.get_logger()
+
+LOOK_S: Final = 0.25
+"""Between two looks at what was stored."""
+AWAY_S: Final = 1.0
+"""After one that failed."""
+AT_ONCE: Final = 2_000
+"""Events that one look hands out at most; clients are told how many they did not get."""
+REST: Final = 4.0
+"""For so many times as long as the runs took to read nobody reads them again."""
+REMEMBERED: Final = 10_000
+"""Events that are not handed out again when they come in another batch."""
+
+
+class Listener(Protocol):
+    """Who is told. Nothing in it may block."""
+
+    tenant: str
+    experiment: str | None
+    """Only what belongs to this experiment; None for everything of the tenant."""
+    wants_events: bool
+    wants_runs: bool
+
+    def events(self, events: Sequence[StoredEvent], skipped: int) -> None:
+        """Events as they were stored; after them `skipped` more were not looked at."""
+        ...
+
+    def runs(self, runs: Sequence[Run]) -> None:
+        """Runs that have new events, as they are now."""
+        ...
+
+
+class TelemetryTail:
+    """Belongs to one event loop."""
+
+    def __init__(self, reader: TelemetryTailReader, runs: RunReader, freshness: Freshness, clock: Clock) -> None:
+        self._reader = reader
+        self._runs = runs
+        self._freshness = freshness
+        self._clock = clock
+        self._listeners: set[Listener] = set()
+        self._place: dict[int, int] | None = None
+        """By partition the offset of the last block looked at; None while nobody listens."""
+        self._touched: set[tuple[str, str, str]] = set()
+        self._runs_rest_until = 0.0
+        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._wake = asyncio.Event()
+
+    async def listen(self, listener: Listener) -> None:
+        """From when this returns on the listener hears of everything that is stored. Raises Unavailable without ClickHouse."""
+        if self._place is None:
+            marks = await self._marks()
+            if self._place is None:
+                self._place = marks
+        self._listeners.add(listener)
+        self._wake.set()
+
+    def leave(self, listener: Listener) -> None:
+        """Ends it; idempotent."""
+        self._listeners.discard(listener)
+
+    async def run(self) -> None:
+        """Until cancelled. A look that fails is repeated; nothing is passed over."""
+        while True:
+            if not self._listeners:
+                self._place = None
+                self._touched.clear()
+                self._wake.clear()
+                await self._wake.wait()
+            try:
+                await self.look()
+            except MillstreamError as error:
+                _log.warning("telemetry not followed, trying again", problem=error.message)
+                await asyncio.sleep(AWAY_S)
+            await asyncio.sleep(LOOK_S)
+
+    async def look(self) -> None:
+        """Hand out what came since the last look. Raises Unavailable without ClickHouse."""
+        before, marks = self._place or {}, await self._marks()
+        # A log that was made anew begins at nought.
+        ranges: list[Range] = [(part, before.get(part, -1) if before.get(part, -1) <= high else -1, high) for part, high in sorted(marks.items())]
+        ranges = [each for each in ranges if each[2] != each[1]]
+        if ranges:
+            await self._events(ranges)
+            if tenants := self._tenants(runs=True):
+                self._touched |= await self._reader.runs(ranges, tenants)
+        self._place = marks
+        await self._read_runs()
+
+    async def _events(self, ranges: Sequence[Range]) -> None:
+        tenants = self._tenants(runs=False)
+        if not tenants:
+            return
+        found, counts = await self._reader.events(ranges, tenants, AT_ONCE)
+        events = [event for event in found if self._is_new(event)]
+        seen = {tenant: sum(event.tenant == tenant for event in found) for tenant in tenants}
+        for listener in [each for each in self._listeners if each.wants_events]:
+            mine = [event for event in events if event.tenant == listener.tenant and listener.experiment in (None, event.experiment)]
+            skipped = counts.get(listener.tenant, 0) - seen[listener.tenant]
+            if mine or skipped:
+                listener.events(mine, skipped)
+
+    async def _read_runs(self) -> None:
+        began = self._clock.monotonic()
+        if not self._touched or began < self._runs_rest_until:
+            return
+        touched, self._touched = self._touched, set()
+        watched = {(each.tenant, each.experiment) for each in self._listeners if each.wants_runs}
+        wanted = {(tenant, experiment, run) for tenant, experiment, run in touched if (tenant, experiment) in watched or (tenant, None) in watched}
+        try:
+            for tenant in {tenant for tenant, _, _ in wanted}:
+                runs = await self._runs.runs(tenant, sorted({run for of, _, run in wanted if of == tenant}))
+                for listener in [each for each in self._listeners if each.wants_runs and each.tenant == tenant]:
+                    mine = [run for run in runs.values() if listener.experiment in (None, run.experiment)]
+                    if mine:
+                        listener.runs(mine)
+        except MillstreamError:
+            self._touched |= touched
+            raise
+        ended = self._clock.monotonic()
+        self._runs_rest_until = ended + REST * (ended - began)
+
+    def _is_new(self, event: StoredEvent) -> bool:
+        key = (event.tenant, event.event_id)
+        if key in self._known:
+            return False
+        self._known[key] = None
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+        return True
+
+    def _tenants(self, *, runs: bool) -> list[str]:
+        return sorted({each.tenant for each in self._listeners if (each.wants_runs if runs else each.wants_events)})
+
+    async def _marks(self) -> dict[int, int]:
+        found = {place.rpartition(":"): offset for place, offset in (await self._freshness.watermark()).items()}
+        return {int(partition): offset for (topic, _, partition), offset in found.items() if topic == TELEMETRY.name}

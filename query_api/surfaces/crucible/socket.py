@@ -1,0 +1,83 @@
+"""`/socket/websocket`: Phoenix Channels, as the npm package `phoenix` speaks them."""
+
+import base64
+import binascii
+from typing import Final
+
+from fastapi import APIRouter, WebSocket
+from starlette.websockets import WebSocketDisconnect
+
+from infra.runtime.errors import MillstreamError
+from query_api.access import Caller, key_text
+from query_api.dependencies import SharedParts
+from query_api.live.channel_socket import ChannelSocket
+from query_api.live.channel_wire import Serializer
+from query_api.live.session import Gone
+from query_api.metrics import LIVE_CLIENTS
+from query_api.parts import Parts
+
+router = APIRouter(tags=["socket"])
+
+_PROTOCOL: Final = "phoenix"
+_TOKEN: Final = "base64url.bearer.phx."  # noqa: S105
+"""What the client puts before its token where a browser lets it send no header."""
+
+
+class _Wire:
+    """Starlette's WebSocket as the connection wants it."""
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self._websocket = websocket
+
+    async def receive(self) -> str | bytes:
+        message = await self._websocket.receive()
+        if message["type"] == "websocket.disconnect":
+            raise Gone
+        text = message.get("text")
+        return text if isinstance(text, str) else bytes(message.get("bytes") or b"")
+
+    async def send_text(self, data: str) -> None:
+        try:
+            await self._websocket.send_text(data)
+        except (WebSocketDisconnect, RuntimeError, OSError):
+            raise Gone from None
+
+    async def close(self, code: int, reason: str) -> None:
+        try:
+            await self._websocket.close(code, reason)
+        except (WebSocketDisconnect, RuntimeError, OSError):
+            raise Gone from None
+
+
+@router.websocket("/socket/websocket")
+async def channels(websocket: WebSocket, parts: SharedParts) -> None:
+    try:
+        caller = _caller(websocket, parts)
+        serializer = Serializer(websocket.query_params.get("vsn", "1.0.0"))
+    except MillstreamError as error:
+        # Before the upgrade is accepted: the client sees 403 and comes again later.
+        await websocket.close(error.kind.close, error.code)
+        return
+    offered = websocket.scope.get("subprotocols") or []
+    await websocket.accept(_PROTOCOL if _PROTOCOL in offered else None)
+    LIVE_CLIENTS.inc()
+    try:
+        await ChannelSocket(_Wire(websocket), serializer, parts.channels, parts.access, caller).run()
+    finally:
+        LIVE_CLIENTS.dec()
+
+
+def _caller(websocket: WebSocket, parts: Parts) -> Caller:
+    """By the token of the connection's parameters, by the one in its subprotocols, or by a header. Raises Unauthenticated."""
+    offered = websocket.scope.get("subprotocols") or []
+    hidden = next((each.removeprefix(_TOKEN) for each in offered if each.startswith(_TOKEN)), None)
+    text = websocket.query_params.get("token") or (_unhidden(hidden) if hidden else None) or key_text(websocket.headers)
+    return parts.access.with_key(text, "read") if text else parts.access.identify(websocket, "read", keyless=False)
+
+
+def _unhidden(token: str) -> str:
+    """The token, which is in either alphabet of base64 and without its padding; anything else opens nothing."""
+    try:
+        return base64.b64decode(token.replace("-", "+").replace("_", "/") + "=" * (-len(token) % 4), validate=True).decode()
+    except (binascii.Error, ValueError):
+        return "?"
