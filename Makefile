@@ -40,7 +40,7 @@ tools: ## Install what the tests use beside Python, where this machine allows it
 
 .PHONY: nightly
 nightly: $(MILLSTREAM) ## What takes too long for `make test`: a thousand requests to each operation of the OpenAPI documents, ClickHouse away for a minute, a real Collector.
-	FUZZ_EXAMPLES=1000 $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist load --timeout 3600 tests/flow/test_openapi_experimentation.py tests/flow/test_openapi_llm.py
+	FUZZ_EXAMPLES=1000 $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist load --timeout 3600 tests/flow/test_openapi_crucible.py tests/flow/test_openapi_experimentation.py tests/flow/test_openapi_llm.py
 	MILLSTREAM_LONG_TESTS=1 $(BIN)/python -m pytest --timeout 3600 tests/faults/test_store_kills.py tests/clients/test_collector.py
 
 .PHONY: bench
