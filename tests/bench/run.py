@@ -12,7 +12,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import breaker, evaluation, events, freshness, llm_ingest, llm_reads, llm_writes, memory, otlp, refresh, results
+from tests.bench import breaker, crucible, evaluation, events, freshness, llm_ingest, llm_reads, llm_writes, memory, otlp, refresh, results
 from tests.bench.figures import Benchmark, Figures
 
 BENCHMARKS: dict[str, Benchmark] = {
@@ -29,6 +29,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     "llm_spans": llm_ingest.llm_spans,
     "llm_reads": llm_reads.llm_reads,
     "llm_writes": llm_writes.llm_writes,
+    "crucible_telemetry": crucible.crucible_telemetry,
+    "crucible_live": crucible.crucible_live,
 }
 
 
@@ -39,7 +41,9 @@ def _named(name: str) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which to run: {', '.join(BENCHMARKS)}, or llm for its three; all when left out")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"which to run: {', '.join(BENCHMARKS)}, or llm or crucible for all of theirs; all when left out"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
     options = parser.parse_args()
     unknown = [name for name in options.names if not _named(name)]
