@@ -42,7 +42,7 @@ _log = structlog.get_logger()
 _encode = msgspec.json.Encoder().encode
 _encode_sorted = msgspec.json.Encoder(order="sorted").encode
 
-Count = Callable[[Caller, dict[str, str]], Awaitable[None]]
+Count = Callable[[Caller, dict[str, str]], Awaitable[object]]
 """Counts a request against the rate of its key and adds the headers that say so. Raises RateLimited."""
 
 
