@@ -64,7 +64,7 @@ class Front:
             return
         surface, path = self._place(scope)
         if scope["type"] == "websocket":
-            self._admission.recognise(scope["headers"])  # so that its key counts as used
+            self._admission.recognise(scope["headers"], surface.cookie if surface else "")  # so that its key counts as used
             await self._forwarder.websocket(scope, receive, send, self._upstream_path(surface, path))
             return
         door = surface.doors.get(f"{scope['method']} {path}") if surface else None
@@ -82,7 +82,8 @@ class Front:
         else:
             headers: dict[str, str] = {}
             try:
-                await self._count(surface, scope["method"], path, self._admission.recognise(scope["headers"]), headers)
+                caller = self._admission.recognise(scope["headers"], surface.cookie if surface else "")
+                await self._count(surface, scope["method"], path, caller, headers)
                 await self._forwarder.http(scope, receive, send, self._upstream_path(surface, path), headers)
             except MillstreamError as error:
                 await error_answer(error, _codes(surface)).send(send, headers)
@@ -136,7 +137,7 @@ class Front:
         await answer.send(send, headers)
 
     async def _admit(self, door: str, surface: Surface, method: str, request: DoorRequest, is_otlp: bool, headers: dict[str, str]) -> DoorAnswer:
-        caller = self._admission.identify(request.headers, request.client, keyless=is_otlp)
+        caller = self._admission.identify(request.headers, request.client, keyless=is_otlp, cookie=surface.cookie)
         count = await self._count(surface, method, request.path, caller, headers) if caller.tier in surface.limited_tiers else None
         if door in self._questions:
             caller.check_may_evaluate()

@@ -53,6 +53,8 @@ class Surface:
     """Names the surface's documents give to error codes; codes not listed keep their own."""
     budgets: tuple[Budget, ...] = ()
     """What keys may ask. A request belongs to the first that covers it; one that none covers is not counted."""
+    cookie: str = ""
+    """Name of the cookie that stands for a key, in pages of this surface only; empty where only keys count. See `schemas/session.py`."""
 
     @cached_property
     def limited_tiers(self) -> frozenset[str]:
@@ -115,6 +117,7 @@ CRUCIBLE = Surface(
         Budget(_a_minute(1_000, "reads"), frozenset(("GET", "HEAD"))),
         Budget(_a_minute(100, "writes")),
     ),
+    cookie="_crucible_ui_key",
 )
 LLM = Surface("llm", "llm", dict(_OTLP))
 OTLP = Surface("otlp", "otlp_http", dict(_OTLP))
