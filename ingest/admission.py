@@ -11,8 +11,9 @@ from infra.runtime.errors import Forbidden, Overloaded, Unauthenticated, Unavail
 from infra.runtime.settings import Settings
 from ingest.key_usage import KeyUsage
 from schemas.definitions import Definitions, Key
+from schemas.session import FROM_ELSEWHERE, cookie_value, from_elsewhere, key_of_session
 
-_KEY_HEADERS = frozenset((b"authorization", b"api-key", b"x-api-key"))
+_CALLER_HEADERS = frozenset((b"authorization", b"api-key", b"x-api-key", b"cookie"))
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -42,6 +43,16 @@ def key_text(headers: Mapping[str, str]) -> str:
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()
     return headers.get("api-key") or headers.get("x-api-key") or ""
+
+
+def _session_token(headers: Mapping[str, str], cookie: str) -> str:
+    """Empty beside an `Authorization` of any kind: what is said explicitly counts or is refused."""
+    return "" if "authorization" in headers else cookie_value(headers.get("cookie", ""), cookie)
+
+
+def caller_of(key: Key) -> Caller:
+    """The caller who comes with a valid key."""
+    return Caller(key.tenant, key.id, key.tier, key.allows("ingest"))
 
 
 def _loopback(client: str) -> bool:
@@ -104,28 +115,56 @@ class Admission:
         caller.check_may_send()
         return caller
 
-    def identify(self, headers: Mapping[str, str], client: str, *, keyless: bool = False) -> Caller:
-        """The caller of a request. Raises Unauthenticated without a valid key, and Unavailable while a key may be unknown only because it was not read yet.
+    def identify(self, headers: Mapping[str, str], client: str, *, keyless: bool = False, cookie: str = "") -> Caller:
+        """The caller of a request that changes something. Raises Unauthenticated without a valid key, and Unavailable while a key may be unknown only
+        because it was not read yet.
 
         With `keyless`, a request without any key that comes from this machine belongs to the default tenant, where the
-        settings allow it; a wrong key is refused all the same.
+        settings allow it; a wrong key is refused all the same. With `cookie`, the name of one, a session in that cookie counts where no key came;
+        raises Forbidden when a page of another host sent it.
         """
         text = key_text(headers)
         if not text:
+            if cookie and (token := _session_token(headers, cookie)):
+                return self._of_page(headers, token, cookie)
             if keyless and self._settings.ingest.keyless_otlp_from_loopback and _loopback(client):
                 return Caller(self._settings.default_tenant, "")
             raise Unauthenticated("Send an API key: `Authorization: Bearer KEY`, `api-key: KEY` or `X-API-Key: KEY`.")
         caller = self._known(text)
         if caller is not None:
             return caller
-        if not self._complete():
-            raise Unavailable("The API keys have not been read yet. Nothing was stored; try again.", retry_after_s=1)
-        raise Unauthenticated("The API key is unknown, expired or revoked.")
+        raise self._unknown("The API key is unknown, expired or revoked.")
 
-    def recognise(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller | None:
-        """The caller of a request that the query service will judge, from its raw headers; None without a valid key."""
-        text = key_text({name.decode("latin-1"): value.decode("latin-1") for name, value in headers if name in _KEY_HEADERS})
-        return self._known(text) if text else None
+    def recognise(self, headers: Iterable[tuple[bytes, bytes]], cookie: str = "") -> Caller | None:
+        """The caller of a request that the query service will judge, from its raw headers; None without a valid key or session."""
+        given = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers if name in _CALLER_HEADERS}
+        text = key_text(given)
+        if text:
+            return self._known(text)
+        token = _session_token(given, cookie) if cookie else ""
+        return self._of_session(token, cookie) if token else None
+
+    def _of_page(self, headers: Mapping[str, str], token: str, cookie: str) -> Caller:
+        hosts = (headers.get("host", ""), *headers.get("x-forwarded-host", "").split(","))
+        if from_elsewhere(headers.get("origin", ""), headers.get("sec-fetch-site", ""), hosts):
+            raise Forbidden(FROM_ELSEWHERE)
+        caller = self._of_session(token, cookie)
+        if caller is None:
+            raise self._unknown("The session is over. Open another with an API key.")
+        return caller
+
+    def _unknown(self, problem: str) -> Unauthenticated | Unavailable:
+        if self._complete():
+            return Unauthenticated(problem)
+        return Unavailable("The API keys have not been read yet. Nothing was stored; try again.", retry_after_s=1)
+
+    def _of_session(self, token: str, cookie: str) -> Caller | None:
+        now = self._clock.now_us()
+        key = key_of_session(self._definitions, token, cookie, now)
+        if key is None:
+            return None
+        self._note(key, now)
+        return caller_of(key)
 
     def _known(self, text: str) -> Caller | None:
         now = self._clock.now_us()
@@ -134,13 +173,16 @@ class Admission:
             key = self._definitions.key_for(text, now)
             if key is None:
                 return None
-            known = self._callers[text] = (key, Caller(key.tenant, key.id, key.tier, key.allows("ingest")))
+            known = self._callers[text] = (key, caller_of(key))
         key, caller = known
         if not key.valid_at(now):
             return None
+        self._note(key, now)
+        return caller
+
+    def _note(self, key: Key, now: int) -> None:
         if self._usage is not None:
             self._usage.note(key.tenant, key.id, now)
-        return caller
 
     def reserve(self, size: int) -> AbstractContextManager[None]:
         """Hold `size` bytes of the budget for the duration of a request. Entering raises Overloaded when it is used up."""

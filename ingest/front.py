@@ -13,7 +13,7 @@ from ingest.evaluation import EvaluationDoors
 from ingest.exchange import ClientGone, DoorAnswer, DoorRequest, Receive, Scope, Send
 from ingest.forward import Forwarder
 from ingest.idempotency import IdempotencyKeys
-from ingest.json_doors import Handler, JsonDoors, error_answer
+from ingest.json_doors import Count, Handler, JsonDoors, error_answer
 from ingest.ofrep import Ofrep
 from ingest.quota import Quota
 from schemas.surfaces import LLM, OTLP, SURFACES, Surface
@@ -64,7 +64,7 @@ class Front:
             return
         surface, path = self._place(scope)
         if scope["type"] == "websocket":
-            self._admission.recognise(scope["headers"])  # so that its key counts as used
+            self._admission.recognise(scope["headers"], surface.cookie if surface else "")  # so that its key counts as used
             await self._forwarder.websocket(scope, receive, send, self._upstream_path(surface, path))
             return
         door = surface.doors.get(f"{scope['method']} {path}") if surface else None
@@ -73,7 +73,7 @@ class Front:
         elif surface and path.startswith(tuple(surface.protocols)):
             request = DoorRequest.from_scope(scope, receive, path)
             prefix = scope["path"].removesuffix(path)
-            await self._ofrep.serve(scope["method"], request, prefix, functools.partial(self._count, surface), send)
+            await self._ofrep.serve(scope["method"], request, prefix, functools.partial(self._count, surface, scope["method"], path), send)
         elif path == "/metrics" and surface is None:
             await DoorAnswer(200, metrics.render(), metrics.CONTENT_TYPE).send(send)
         elif surface is OTLP:
@@ -82,7 +82,8 @@ class Front:
         else:
             headers: dict[str, str] = {}
             try:
-                await self._count(surface, self._admission.recognise(scope["headers"]), headers)
+                caller = self._admission.recognise(scope["headers"], surface.cookie if surface else "")
+                await self._count(surface, scope["method"], path, caller, headers)
                 await self._forwarder.http(scope, receive, send, self._upstream_path(surface, path), headers)
             except MillstreamError as error:
                 await error_answer(error, _codes(surface)).send(send, headers)
@@ -98,10 +99,20 @@ class Front:
         surface = self._prefixes.get(first)
         return (surface, "/" + rest) if surface else (None, path)
 
-    async def _count(self, surface: Surface | None, caller: Caller | None, headers: dict[str, str]) -> None:
-        """Count the request where its key is limited; the headers that say so are added. Raises RateLimited."""
-        if surface and caller and (rates := surface.rates.get(caller.tier)):
-            await self._quota.take(surface.name, f"{caller.tenant}/{caller.key_id}", rates, headers)
+    async def _count(self, surface: Surface | None, method: str, path: str, caller: Caller | None, headers: dict[str, str]) -> Count | None:
+        """Count the request where its key is limited; the headers that say so are added. Raises RateLimited.
+
+        Where not the request counts but its events, the answer is what counts them.
+        """
+        if not surface or not caller or caller.tier not in surface.limited_tiers:
+            return None
+        budget = surface.budget(method, path)
+        rates = budget.rates.get(caller.tier) if budget else None
+        if not budget or not rates:
+            return None
+        take = functools.partial(self._quota.take, surface.name, f"{caller.tenant}/{caller.key_id}", rates, headers)
+        await take(0 if budget.by_events else 1)
+        return take if budget.by_events else None
 
     def _upstream_path(self, surface: Surface | None, path: str) -> str:
         return f"/{surface.name}{path}" if surface else path
@@ -112,7 +123,7 @@ class Front:
         is_otlp = surface in (LLM, OTLP)
         headers: dict[str, str] = {}
         try:
-            answer = await self._admit(door, surface, request, is_otlp, headers)
+            answer = await self._admit(door, surface, scope["method"], request, is_otlp, headers)
         except ClientGone:
             return
         except MillstreamError as error:
@@ -125,10 +136,9 @@ class Front:
         metrics.request_seconds(door).observe(time.perf_counter() - started)
         await answer.send(send, headers)
 
-    async def _admit(self, door: str, surface: Surface, request: DoorRequest, is_otlp: bool, headers: dict[str, str]) -> DoorAnswer:
-        caller = self._admission.identify(request.headers, request.client, keyless=is_otlp)
-        if caller.tier in surface.rates:
-            await self._count(surface, caller, headers)
+    async def _admit(self, door: str, surface: Surface, method: str, request: DoorRequest, is_otlp: bool, headers: dict[str, str]) -> DoorAnswer:
+        caller = self._admission.identify(request.headers, request.client, keyless=is_otlp, cookie=surface.cookie)
+        count = await self._count(surface, method, request.path, caller, headers) if caller.tier in surface.limited_tiers else None
         if door in self._questions:
             caller.check_may_evaluate()
             return await self._questions[door](request, caller)
@@ -137,6 +147,8 @@ class Front:
             body = await request.raw_body(self._max_body) if is_otlp else await self._json.body(request)
             metrics.bytes_of(door).inc(len(body))
             store = self._otlp.handle if is_otlp else self._handlers[door]
+            if count:
+                store = functools.partial(self._json.telemetry_batch, count=count)
             key = request.headers.get("idempotency-key")
             if not key:
                 return await store(request, caller.tenant, body, None)

@@ -23,6 +23,9 @@ JSON = "application/json"
 _LARGE = 262_144
 """Bodies from here on are decoded beside the event loop."""
 
+Count = Callable[[int], Awaitable[None]]
+"""Counts so many events against the rate of their key. Raises RateLimited and TooLarge."""
+
 _R = TypeVar("_R")
 _encode = msgspec.json.Encoder().encode
 
@@ -94,10 +97,12 @@ class JsonDoors:
         """Store events that came through another door, together with those of this one; gives the position."""
         return await self._events.submit(event_blocks.part_of(rows, self._settings))
 
-    async def telemetry_batch(self, request: DoorRequest, tenant: str, body: bytes, batch_id: str | None) -> DoorAnswer:
-        """POST /api/v1/telemetry/events: 202 with counts and the reasons of what was refused."""
+    async def telemetry_batch(self, request: DoorRequest, tenant: str, body: bytes, batch_id: str | None, count: Count | None = None) -> DoorAnswer:
+        """POST /api/v1/telemetry/events: 202 with counts and the reasons of what was refused. `count` is told of the good events before they are stored."""
         received = self._received(request, tenant, batch_id)
         rows = await self._decode(telemetry.decode, body, received)
+        if count:
+            await count(rows.rows)
         position = await self._telemetry.submit(rows, batch_id) if rows.rows else ""
         data: dict[str, object] = {"accepted": rows.rows, "rejected": len(rows.errors)}
         if rows.errors:

@@ -18,7 +18,7 @@ from infra.runtime import decoding
 from infra.runtime.clock import Clock
 from infra.runtime.errors import InvalidArgument, MillstreamError, Unauthenticated
 from ingest import metrics
-from ingest.admission import Admission, Caller
+from ingest.admission import Admission, Caller, caller_of
 from ingest.evaluators import Evaluators, ReadyFlag
 from ingest.events import MAX_NAME
 from ingest.exchange import ClientGone, DoorAnswer, DoorRequest, Send, raw_headers
@@ -42,7 +42,7 @@ _log = structlog.get_logger()
 _encode = msgspec.json.Encoder().encode
 _encode_sorted = msgspec.json.Encoder(order="sorted").encode
 
-Count = Callable[[Caller, dict[str, str]], Awaitable[None]]
+Count = Callable[[Caller, dict[str, str]], Awaitable[object]]
 """Counts a request against the rate of its key and adds the headers that say so. Raises RateLimited."""
 
 
@@ -114,7 +114,7 @@ class Ofrep:
         key = key_of_token(self._definitions, token, self._clock.now_us())
         if key is None:
             raise Unauthenticated("The token of this stream is over; evaluate again to get a new one.")
-        return Caller(key.tenant, key.id, key.tier, key.allows("ingest"))
+        return caller_of(key)
 
     async def _one(self, request: DoorRequest, caller: Caller, key: str) -> DoorAnswer:
         try:

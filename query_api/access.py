@@ -1,4 +1,4 @@
-"""Who is calling: the tenant comes from the API key and from nothing else."""
+"""Who is calling: the tenant comes from the API key, or from the session that was opened with one, and from nothing else."""
 
 import ipaddress
 from collections.abc import Callable, Mapping
@@ -13,6 +13,7 @@ from query_api.control.audit import Actor
 from schemas.definition_kinds import Key, Role, Scope, Tier
 from schemas.definitions import Definitions
 from schemas.permissions import ROLE_PERMISSIONS, Permission, permissions_of, roles_with
+from schemas.session import FROM_ELSEWHERE, READING, cookie_value, from_elsewhere, key_of_session, open_session
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Caller:
     tenant: str
     """Every read is about this tenant."""
     key: str | None
-    """The key's text, to check it again on a long connection; None for a keyless caller."""
+    """The key's text, to check it again on a long connection; None for a keyless caller and for one with a session."""
     operator: bool = False
     """Whether the key administers the default tenant, and so may see what belongs to no tenant."""
     key_id: str = ""
@@ -80,33 +81,76 @@ class Access:
         """The caller a key stands for. Raises Unauthenticated for an unknown, revoked or expired key, Unavailable while a key may be unknown only
         because it was not read yet, and Forbidden when it lacks the scope."""
         key = self._key(text)
-        if not key.allows(scope):
-            raise Forbidden(f"this API key has no {scope} scope", details={"scope": scope})
+        _check_scope(key, scope)
         return self._caller(key, text)
 
-    def identify(self, connection: HTTPConnection, scope: Scope, *, keyless: bool) -> Caller:
-        """The caller of a request; `keyless` says whether the surface lets this machine go without a key, with every permission."""
-        text = key_text(connection.headers)
-        if text is not None:
-            return self.with_key(text, scope)
-        return self._without_key(connection, keyless)
+    def identify(self, connection: HTTPConnection, scope: Scope, *, keyless: bool, cookie: str = "") -> Caller:
+        """`known`, and Forbidden when the key lacks the scope."""
+        shown = self._shown(connection, cookie)
+        if shown is None:
+            return self._without_key(connection, keyless)
+        _check_scope(shown[0], scope)
+        return self._caller(*shown)
 
-    def allowed(self, connection: HTTPConnection, permission: Permission, *, keyless: bool) -> Caller:
-        """The caller of a request that needs a permission. Raises Unauthenticated, and Forbidden when the key does not have it."""
-        text = key_text(connection.headers)
-        caller = self._caller(self._key(text), text) if text is not None else self._without_key(connection, keyless)
+    def known(self, connection: HTTPConnection, *, keyless: bool, cookie: str = "") -> Caller:
+        """The caller of a request, whatever the key may do. `keyless` says whether the surface lets this machine go without a key, with every permission;
+        `cookie` names the cookie whose session counts where no key came, if there is one.
+
+        Raises Unauthenticated, and Forbidden for a session with which a page of another host would change something or open a long connection."""
+        shown = self._shown(connection, cookie)
+        return self._without_key(connection, keyless) if shown is None else self._caller(*shown)
+
+    def allowed(self, connection: HTTPConnection, permission: Permission, *, keyless: bool, cookie: str = "") -> Caller:
+        """`known`, and Forbidden when the caller does not have the permission."""
+        caller = self.known(connection, keyless=keyless, cookie=cookie)
         caller.needs(permission)
         return caller
 
+    def with_session(self, token: str, cookie: str) -> Caller:
+        """The caller a session of this cookie stands for. Raises Unauthenticated once it is over or its key no longer valid, and for any other text."""
+        return self._caller(self._key_of_session(token, cookie), None)
+
+    def open_session(self, connection: HTTPConnection, given: str | None, cookie: str) -> tuple[str, int]:
+        """A session for the holder of the key in the headers of a request or, without one there, of the key `given` in its body: its token and the second
+        since the epoch with which it ends. Raises Unauthenticated, and Forbidden when a page of another host gives a key that would become this browser's."""
+        text = key_text(connection.headers)
+        if text is None and given and _is_from_elsewhere(connection):
+            raise Forbidden(FROM_ELSEWHERE)
+        text = text or given
+        if not text:
+            raise Unauthenticated("send an API key as `Authorization: Bearer <key>` or as `api_key` in the body; a session does not open another")
+        return open_session(self._key(text), cookie, self._clock.now_us())
+
     def _key(self, text: str) -> Key:
         key = self._definitions.key_for(text, self._clock.now_us())
-        if key is not None:
-            return key
-        if not self._complete():
-            raise Unavailable("The API keys have not been read yet. Try again in a moment; if that lasts, Kafka cannot be reached.", retry_after_s=1)
-        raise Unauthenticated("the API key is not valid; it may have been revoked or have expired")
+        if key is None:
+            raise self._unknown("the API key is not valid; it may have been revoked or have expired")
+        return key
 
-    def _caller(self, key: Key, text: str) -> Caller:
+    def _key_of_session(self, token: str, cookie: str) -> Key:
+        key = key_of_session(self._definitions, token, cookie, self._clock.now_us())
+        if key is None:
+            raise self._unknown("the session is over; open another with an API key")
+        return key
+
+    def _shown(self, connection: HTTPConnection, cookie: str) -> tuple[Key, str | None] | None:
+        """The key of a request and its text, which a session does not have; None without either."""
+        text = key_text(connection.headers)
+        if text is not None:
+            return self._key(text), text
+        token = cookie_value(connection.headers.get("cookie", ""), cookie) if cookie else ""
+        if not token:
+            return None
+        if connection.scope.get("method") not in READING and _is_from_elsewhere(connection):
+            raise Forbidden(FROM_ELSEWHERE)
+        return self._key_of_session(token, cookie), None
+
+    def _unknown(self, problem: str) -> Unauthenticated | Unavailable:
+        if self._complete():
+            return Unauthenticated(problem)
+        return Unavailable("The API keys have not been read yet. Try again in a moment; if that lasts, Kafka cannot be reached.", retry_after_s=1)
+
+    def _caller(self, key: Key, text: str | None) -> Caller:
         operator = key.allows("admin") and key.tenant == self._settings.default_tenant
         return Caller(key.tenant, text, operator, key.id, key.name, key.role, key.user, permissions_of(key.role, key.scopes), key.tier)
 
@@ -116,6 +160,11 @@ class Access:
         raise Unauthenticated("send an API key as `Authorization: Bearer <key>`, `api-key` or `X-API-Key`")
 
 
+def _check_scope(key: Key, scope: Scope) -> None:
+    if not key.allows(scope):
+        raise Forbidden(f"this API key has no {scope} scope", details={"scope": scope})
+
+
 def from_loopback(connection: HTTPConnection) -> bool:
     """Whether the request began on this machine. The service stands behind ingest, which names the peer it saw in
     `X-Forwarded-For`; every address of the chain must be a loopback address, so the header can only take trust away."""
@@ -123,6 +172,13 @@ def from_loopback(connection: HTTPConnection) -> bool:
     if connection.client is None:
         return False
     return all(_is_loopback(address) for address in (*chain, connection.client.host))
+
+
+def _is_from_elsewhere(connection: HTTPConnection) -> bool:
+    """Whether a page of another host sent the request. Ingest, before this service, says in `X-Forwarded-Host` which host it was sent to."""
+    headers = connection.headers
+    hosts = [host for name in ("host", "x-forwarded-host") for line in headers.getlist(name) for host in line.split(",")]
+    return from_elsewhere(headers.get("origin", ""), headers.get("sec-fetch-site", ""), hosts)
 
 
 def _is_loopback(address: str) -> bool:

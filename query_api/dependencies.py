@@ -43,7 +43,8 @@ SurfacePolicy = Annotated[Policy, Depends(_surface_policy)]
 
 
 async def _reader(connection: HTTPConnection) -> Caller:
-    return _parts(connection).access.identify(connection, "read", keyless=_policy(connection).keyless_from_loopback)
+    policy = _policy(connection)
+    return _parts(connection).access.identify(connection, "read", keyless=policy.keyless_from_loopback, cookie=policy.cookie)
 
 
 _BEARER = HTTPBearer(scheme_name="api_key", description="An API key. `api-key` and `X-API-Key` headers are taken as well.", auto_error=False)
@@ -51,8 +52,14 @@ _BEARER = HTTPBearer(scheme_name="api_key", description="An API key. `api-key` a
 
 
 async def _allowed(needed: SecurityScopes, connection: HTTPConnection, _: Annotated[Any, Depends(_BEARER)]) -> Caller:
-    keyless = _policy(connection).keyless_from_loopback
-    return _parts(connection).access.allowed(connection, cast(Permission, needed.scopes[0]), keyless=keyless)
+    policy = _policy(connection)
+    permission = cast(Permission, needed.scopes[0])
+    return _parts(connection).access.allowed(connection, permission, keyless=policy.keyless_from_loopback, cookie=policy.cookie)
+
+
+async def _known(connection: HTTPConnection, _: Annotated[Any, Depends(_BEARER)]) -> Caller:
+    policy = _policy(connection)
+    return _parts(connection).access.known(connection, keyless=policy.keyless_from_loopback, cookie=policy.cookie)
 
 
 def Allowed(permission: Permission) -> Any:
@@ -85,5 +92,7 @@ async def _wait(
 
 Reader = Annotated[Caller, Depends(_reader)]
 """A caller who may read."""
+Known = Annotated[Caller, Depends(_known)]
+"""A caller, whatever the key may do."""
 Waits = Annotated[Wait, Depends(_wait)]
 """The position the caller wants to see, if any."""

@@ -70,6 +70,7 @@ _RUNS = (
     f"GET {_ML_EXPERIMENT}",
     *(f"GET {_RUN}{part}" for part in ("", "/checkpoints", "/checkpoints/{checkpoint_id}/download")),
 )
+_SESSION = tuple(f"{method} {_CRUCIBLE}/session" for method in ("POST", "DELETE"))
 _LLM: Final = "/llm/v1"
 _PROJECTS = (
     *(f"{method} {_LLM}/projects" for method in ("GET", "POST")),
@@ -154,7 +155,7 @@ READERS: Final = (
     Reader("ledger", (LEDGER,), ("GET /platform/v1/topics", "GET /platform/v1/freshness", _LIVE)),
     Reader("dead_letters", (DEAD_LETTERS,), ("GET /platform/v1/dead-letters",)),
     Reader("updates", (), (_LIVE,), consumes=(t.UPDATES,)),
-    Reader("definitions", (), ("GET /platform/v1/definitions",), consumes=(t.CONTROL,)),
+    Reader("definitions", (), ("GET /platform/v1/definitions", *_SESSION), consumes=(t.CONTROL,)),
     Reader("webhooks", (), _WEBHOOKS, stored=True),
     Reader("experiments", (), _EXPERIMENTS, consumes=(t.CONTROL,), stored=True),
     Reader("exclusion_groups", (), _GROUPS, consumes=(t.CONTROL,), stored=True),

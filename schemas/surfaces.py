@@ -1,17 +1,40 @@
 """The API surfaces: where each is found, how its errors are named and how much a key may ask of it. The port or the prefix decides the surface."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
+MINUTE_S = 60
 DAY_S = 86_400
 
 
 @dataclass(frozen=True)
 class Rate:
-    """So many requests in each window of so many seconds. Windows begin at multiples of their length since the epoch, so a day is a day in UTC."""
+    """So many in each window of so many seconds. Windows begin at multiples of their length since the epoch, so a day is a day in UTC."""
 
-    requests: int
+    limit: int
     seconds: int
+    of: str = "requests"
+    """What is counted, in the plural. Rates of one surface that differ in it are counted apart."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Requests that are counted together, and how many of them a key may make."""
+
+    rates: Mapping[str, tuple[Rate, ...]]
+    """By the tier of the key, shortest window first; keys of a tier that is not listed are not counted."""
+    methods: frozenset[str] = frozenset()
+    """Empty for every method."""
+    paths: str = ""
+    """Regular expression of whole paths within the surface; empty for every path."""
+    by_events: bool = False
+    """Whether the events that a request brings are counted in place of the request."""
+
+    def covers(self, method: str, path: str) -> bool:
+        """Whether such a request belongs to it."""
+        return (not self.methods or method in self.methods) and (not self.paths or re.fullmatch(self.paths, path) is not None)
 
 
 @dataclass(frozen=True)
@@ -28,8 +51,24 @@ class Surface:
     """Beginnings of paths below which ingest serves a whole protocol, whatever the method, and the name of each."""
     codes: dict[str, str] = field(default_factory=dict)
     """Names the surface's documents give to error codes; codes not listed keep their own."""
-    rates: Mapping[str, tuple[Rate, ...]] = field(default_factory=dict)
-    """What a key of each tier may ask, shortest window first; keys of a tier that is not listed are not counted."""
+    budgets: tuple[Budget, ...] = ()
+    """What keys may ask. A request belongs to the first that covers it; one that none covers is not counted."""
+    cookie: str = ""
+    """Name of the cookie that stands for a key, in pages of this surface only; empty where only keys count. See `schemas/session.py`."""
+
+    @cached_property
+    def limited_tiers(self) -> frozenset[str]:
+        """Tiers whose keys are counted here."""
+        return frozenset(tier for budget in self.budgets for tier in budget.rates)
+
+    def budget(self, method: str, path: str) -> Budget | None:
+        """What a request belongs to; `path` without the surface's prefix."""
+        return next((budget for budget in self.budgets if budget.covers(method, path)), None)
+
+
+def _a_minute(limit: int, of: str) -> Mapping[str, tuple[Rate, ...]]:
+    """The documented rate, and ten times as much for the higher tier."""
+    return {"standard": (Rate(limit, MINUTE_S, of),), "enterprise": (Rate(10 * limit, MINUTE_S, of),)}
 
 
 _OTLP = {"POST /v1/traces": "traces", "POST /v1/metrics": "metrics", "POST /v1/logs": "logs"}
@@ -59,7 +98,7 @@ EXPERIMENTATION = Surface(
         "unavailable": "SERVICE_UNAVAILABLE",
         "internal": "INTERNAL_ERROR",
     },
-    rates={"standard": (Rate(10, 1), Rate(10_000, DAY_S)), "enterprise": (Rate(100, 1), Rate(1_000_000, DAY_S))},
+    budgets=(Budget({"standard": (Rate(10, 1), Rate(10_000, DAY_S)), "enterprise": (Rate(100, 1), Rate(1_000_000, DAY_S))}),),
 )
 CRUCIBLE = Surface(
     "crucible",
@@ -72,6 +111,13 @@ CRUCIBLE = Surface(
         "overloaded": "unavailable",
         "internal": "internal_error",
     },
+    budgets=(
+        Budget(_a_minute(10_000, "events"), frozenset(("POST",)), "/api/v1/telemetry/events", by_events=True),
+        Budget(_a_minute(10, "exports"), frozenset(("POST",)), "/api/v1/(.+/export|export/.+)"),
+        Budget(_a_minute(1_000, "reads"), frozenset(("GET", "HEAD"))),
+        Budget(_a_minute(100, "writes")),
+    ),
+    cookie="_crucible_ui_key",
 )
 LLM = Surface("llm", "llm", dict(_OTLP))
 OTLP = Surface("otlp", "otlp_http", dict(_OTLP))

@@ -91,6 +91,11 @@ class Policy:
         return self.surface.name
 
     @property
+    def cookie(self) -> str:
+        """Name of the cookie whose session counts where no key came; empty where only keys count."""
+        return self.surface.cookie
+
+    @property
     def prefix(self) -> str:
         """Where it stands on the main port."""
         return f"/{self.surface.name}"

@@ -1,5 +1,6 @@
 """What ingest processes share in a real Redis: rate limits and the bodies of Idempotency-Keys; and that its absence costs no request."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -69,6 +70,22 @@ async def test_two_processes_count_together(pair: tuple[Shared, Shared], clock: 
         clock.forward(0.5)
         last = await left(second)
     assert last == 0 and await left(first) == -1, "the day is used up for both"
+
+
+async def test_two_processes_count_events_together(pair: tuple[Shared, Shared], clock: HandClock) -> None:
+    """What one refuses is counted by neither, and batches side by side get what is left and no more."""
+    first, second = (Quota(clock, shared) for shared in pair)
+    rates, headers = (Rate(100, 60, "events"),), dict[str, str]()
+    await first.take("crucible", "t/k", rates, headers, 70)
+    with pytest.raises(RateLimited):
+        await second.take("crucible", "t/k", rates, headers, 31)
+    assert headers["X-RateLimit-Remaining"] == "30"
+    results = await asyncio.gather(*(quota.take("crucible", "t/k", rates, {}, 10) for quota in (first, second) * 4), return_exceptions=True)
+    assert sum(result is None for result in results) == 3
+    await second.take("crucible", "t/k", rates, headers, 0)
+    assert headers["X-RateLimit-Remaining"] == "0"
+    clock.forward(60)
+    await second.take("crucible", "t/k", rates, headers, 100)
 
 
 async def test_counters_expire(pair: tuple[Shared, Shared], clock: HandClock) -> None:

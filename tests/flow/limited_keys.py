@@ -23,8 +23,8 @@ async def key_of(live: LiveStack, tier: str, url: str = "", role: str = "member"
     async with httpx.AsyncClient(base_url=url or live.main_url, headers=headers, timeout=30) as client:
 
         async def known() -> bool:
-            # Of another surface, so that it is not counted: a door of ingest and a path that goes on to the query service.
-            answers = await client.post("/crucible/api/v1/telemetry/events", json={}), await client.get("/platform/v1/windows/significance")
+            # Of surfaces that count nothing: a door of ingest and a path that goes on to the query service.
+            answers = await client.post("/llm/v1/traces", json={"resourceSpans": []}), await client.get("/platform/v1/windows/significance")
             return all(answer.status_code != 401 for answer in answers)
 
         await eventually(known)

@@ -14,6 +14,10 @@ _DESCRIPTION = """
 Machine-learning experiments, their runs and telemetry, models and statistical results. Also served at the root of port 4000.
 
 * **Key**: `Authorization: Bearer KEY`; `api-key: KEY` and `X-API-Key: KEY` work too.
+* **Session**: `POST /session` with a key sets the cookie `_crucible_ui_key`, which counts in place of the key for twelve hours. A request that changes something and was sent by
+  a page of another host is refused with it.
+* **Rates**: by key and minute, 1,000 reads, 100 writes, 10 exports and 10,000 telemetry events for the tier `standard`, ten times as many for `enterprise`; keys of other tiers are
+  not counted. `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset` say how it stands; beyond it the answer is 429 with `Retry-After`.
 * **Answers**: `{"data": ..., "meta": {...}}`. Lists take `page` and `per_page` and say `total`, `page` and `per_page` in `meta`; where `has_more` is true, the page behind is `cursor=NEXT_CURSOR` as well,
   which neither repeats nor leaves out what was there when somebody adds to the list meanwhile.
 * **Lists**: `sort=name`, `sort=-name` for descending; `filter[field]=value`. A filter that the list does not have is an error.

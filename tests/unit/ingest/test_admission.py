@@ -12,6 +12,7 @@ from ingest.admission import Admission, key_text
 from schemas.api_keys import hash_secret
 from schemas.definition_kinds import ControlRecord, Key, Role, encode_definition
 from schemas.definitions import Definitions
+from schemas.session import open_session
 from tests.clock import HandClock
 
 TEXT = "some-key-0123456789abcdef"
@@ -128,3 +129,61 @@ def test_a_key_that_may_only_not_have_been_read_yet_is_not_called_unknown() -> N
     read = True
     with pytest.raises(Unauthenticated):
         gate.identify({"api-key": "mlst_another"}, "10.0.0.1")
+
+
+COOKIE = "_page_key"
+
+
+def paged(role: Role = "ingest") -> tuple[Admission, str]:
+    """An admission and the `Cookie` header of a session there."""
+    key = Key(tenant="acme", id="k1", name="one", sha256=hash_secret(TEXT), role=role)
+    return admission(role), f"theme=dark; {COOKIE}={open_session(key, COOKIE, SystemClock().now_us())[0]}"
+
+
+def test_a_session_stands_for_its_key_where_its_cookie_counts() -> None:
+    """crucible.auth.session_cookie"""
+    gate, cookie = paged("read")
+    caller = gate.identify({"cookie": cookie}, "10.0.0.1", cookie=COOKIE)
+    assert caller == gate.identify({"api-key": TEXT}, "10.0.0.1") and not caller.may_send
+    assert gate.recognise([(b"cookie", cookie.encode())], COOKIE) == caller
+    for name in ("", "_other_key"):
+        assert gate.recognise([(b"cookie", cookie.encode())], name) is None
+        with pytest.raises(Unauthenticated):
+            gate.identify({"cookie": cookie}, "10.0.0.1", cookie=name)
+
+
+@pytest.mark.parametrize("headers", [{"authorization": "Bearer wrong"}, {"api-key": "wrong"}, {"x-api-key": "wrong"}, {"authorization": "Basic YTpi"}])
+def test_a_key_wins_over_a_session_even_a_wrong_one(headers: dict[str, str]) -> None:
+    gate, cookie = paged()
+    with pytest.raises(Unauthenticated):
+        gate.identify({"cookie": cookie, **headers}, "10.0.0.1", cookie=COOKIE)
+    raw = [(name.encode(), value.encode()) for name, value in {"cookie": cookie, **headers}.items()]
+    assert gate.recognise(raw, COOKIE) is None
+
+
+def test_a_session_that_was_tampered_with_is_over() -> None:
+    gate, cookie = paged()
+    for wrong in (cookie[:-3], f"{COOKIE}=x.y", f"{COOKIE}={TEXT}"):
+        with pytest.raises(Unauthenticated):
+            gate.identify({"cookie": wrong}, "10.0.0.1", cookie=COOKIE)
+        assert gate.recognise([(b"cookie", wrong.encode())], COOKIE) is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "allowed"),
+    [
+        ({"host": "here:4000", "origin": "http://here:4000"}, True),
+        ({"host": "inner", "x-forwarded-host": "here", "origin": "https://here"}, True),
+        ({"host": "here:4000", "origin": "http://evil"}, False),
+        ({"host": "here:4000", "sec-fetch-site": "cross-site"}, False),
+        ({"origin": "null"}, False),
+    ],
+)
+def test_a_session_does_not_count_for_a_page_of_another_host(headers: dict[str, str], allowed: bool) -> None:
+    gate, cookie = paged()
+    if allowed:
+        assert gate.identify({"cookie": cookie, **headers}, "10.0.0.1", cookie=COOKIE).tenant == "acme"
+    else:
+        with pytest.raises(Forbidden):
+            gate.identify({"cookie": cookie, **headers}, "10.0.0.1", cookie=COOKIE)
+    assert gate.identify({"cookie": cookie, **headers, "api-key": TEXT}, "10.0.0.1", cookie=COOKIE).tenant == "acme"

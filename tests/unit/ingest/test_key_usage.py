@@ -13,6 +13,7 @@ from schemas.api_keys import hash_secret
 from schemas.avro import decode_key_use
 from schemas.definition_kinds import ControlRecord, Key, encode_definition
 from schemas.definitions import Definitions
+from schemas.session import open_session
 
 TEXT = "some-key-0123456789abcdef"
 
@@ -79,4 +80,12 @@ async def test_every_way_in_counts_as_a_use_and_a_wrong_key_does_not(usage: KeyU
         await usage.publish()
     admission.identify({"x-api-key": TEXT}, "10.0.0.1")
     await usage.publish()
+    cookie = f"_page_key={open_session(key, '_page_key', SystemClock().now_us())[0]}"
+    assert admission.recognise([(b"cookie", cookie[:-2].encode())], "_page_key") is None and admission.recognise([(b"cookie", cookie.encode())]) is None
+    await usage.publish()
     assert [use[:2] for use in sent.uses] == [("acme", "k1")] * 3
+    assert admission.recognise([(b"cookie", cookie.encode())], "_page_key")
+    await usage.publish()
+    admission.identify({"cookie": cookie}, "10.0.0.1", cookie="_page_key")
+    await usage.publish()
+    assert [use[:2] for use in sent.uses] == [("acme", "k1")] * 5, "sessions are uses of their key"
