@@ -5,7 +5,9 @@ from typing import Final
 
 from fastapi import APIRouter
 
+from query_api.surfaces.crucible import doors as telemetry_doors
 from query_api.surfaces.crucible import experiments as ml_experiments
+from query_api.surfaces.crucible import telemetry
 from query_api.surfaces.crucible.policy import CRUCIBLE
 from query_api.surfaces.experimentation import api_keys, audit_log, doors, exclusion_groups, experiments, flags, power, replay, results, users, webhooks
 from query_api.surfaces.experimentation.policy import EXPERIMENTATION
@@ -57,7 +59,7 @@ SURFACES: Final[Sequence[tuple[Policy, Sequence[APIRouter]]]] = (
             annotation_configs.router,
         ),
     ),
-    (CRUCIBLE, (ml_experiments.router,)),
+    (CRUCIBLE, (telemetry_doors.router, ml_experiments.router, telemetry.router)),
     (
         EXPERIMENTATION,
         (
