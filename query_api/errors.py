@@ -126,9 +126,9 @@ def _why_unreadable(problem: BaseException | None) -> str:
 
 
 def _methods(app: FastAPI, request: Request) -> list[str]:
-    """Every method that the path of a request takes; the framework names those of its first route only."""
-    router = next(route for route in app.routes if route.matches(request.scope)[0] is not Match.NONE)
-    return [method for method in _METHODS if router.matches({**request.scope, "method": method})[0] is Match.FULL]
+    """Every method that the path of a request takes, whichever router has it; the framework names those of its first route only."""
+    scopes = {method: {**request.scope, "method": method} for method in _METHODS}
+    return [method for method, scope in scopes.items() if any(route.matches(scope)[0] is Match.FULL for route in app.routes)]
 
 
 def error_responses(policy: Policy, *codes: str) -> dict[int | str, dict[str, Any]]:

@@ -71,6 +71,7 @@ _RUNS = (
     *(f"GET {_RUN}{part}" for part in ("", "/checkpoints", "/checkpoints/{checkpoint_id}/download")),
 )
 _SESSION = tuple(f"{method} {_CRUCIBLE}/session" for method in ("POST", "DELETE"))
+_TELEMETRY = (*(f"GET {_CRUCIBLE}/telemetry/{part}" for part in ("events", "aggregate")), f"POST {_CRUCIBLE}/telemetry/export")
 _LLM: Final = "/llm/v1"
 _PROJECTS = (
     *(f"{method} {_LLM}/projects" for method in ("GET", "POST")),
@@ -152,6 +153,7 @@ READERS: Final = (
     Reader("telemetry_tail", (FED["telemetry"],), ("WS /crucible/socket/websocket",)),
     Reader("run_logs", (RUN_EVENTS,), (f"GET {_RUN}/logs",)),
     Reader("ml_experiments", (), _ML_EXPERIMENTS, stored=True),
+    Reader("telemetry", (FED["telemetry"],), _TELEMETRY),
     Reader("ledger", (LEDGER,), ("GET /platform/v1/topics", "GET /platform/v1/freshness", _LIVE)),
     Reader("dead_letters", (DEAD_LETTERS,), ("GET /platform/v1/dead-letters",)),
     Reader("updates", (), (_LIVE,), consumes=(t.UPDATES,)),

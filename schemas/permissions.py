@@ -14,6 +14,7 @@ Permission = Literal[
     "webhooks:read", "webhooks:write",
     "audit:read",
     "traces:read", "traces:write", "traces:delete",
+    "telemetry:read",
     "datasets:read", "datasets:write",
     "prompts:read", "prompts:write",
     "evaluations:write",
@@ -40,6 +41,7 @@ MEANINGS: Final[Mapping[Permission, str]] = {
     "traces:read": "Read projects, spans, traces, sessions, annotations and evaluations.",
     "traces:write": "Create projects, spans and annotations, and move traces between projects.",
     "traces:delete": "Delete projects, spans, traces, sessions and annotations.",
+    "telemetry:read": "Read telemetry events, runs and statistics of models.",
     "datasets:read": "Read datasets and the experiments on them.",
     "datasets:write": "Create, change and delete datasets, and run experiments on them.",
     "prompts:read": "Read prompts and their versions.",
@@ -47,7 +49,7 @@ MEANINGS: Final[Mapping[Permission, str]] = {
     "evaluations:write": "Create, change, try and delete rules of online evaluation, which may call models, and configurations of annotations.",
 }
 
-_READ: Final[tuple[Permission, ...]] = ("experiments:read", "results:read", "flags:read", "traces:read", "datasets:read", "prompts:read")
+_READ: Final[tuple[Permission, ...]] = ("experiments:read", "results:read", "flags:read", "traces:read", "telemetry:read", "datasets:read", "prompts:read")
 _SEND: Final[tuple[Permission, ...]] = ("assignments:read", "events:write", "flags:evaluate", "traces:write")
 _AUTHOR: Final[tuple[Permission, ...]] = ("traces:delete", "datasets:write", "prompts:write", "evaluations:write")
 _EXPERIMENT: Final[tuple[Permission, ...]] = (

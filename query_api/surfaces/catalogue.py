@@ -5,8 +5,9 @@ from typing import Final
 
 from fastapi import APIRouter
 
+from query_api.surfaces.crucible import doors as telemetry_doors
 from query_api.surfaces.crucible import experiments as ml_experiments
-from query_api.surfaces.crucible import runs, session
+from query_api.surfaces.crucible import runs, session, telemetry
 from query_api.surfaces.crucible.policy import CRUCIBLE
 from query_api.surfaces.experimentation import api_keys, audit_log, doors, exclusion_groups, experiments, flags, power, replay, results, users, webhooks
 from query_api.surfaces.experimentation.policy import EXPERIMENTATION
@@ -61,9 +62,11 @@ SURFACES: Final[Sequence[tuple[Policy, Sequence[APIRouter]]]] = (
     (
         CRUCIBLE,
         (
+            telemetry_doors.router,
             session.router,
             ml_experiments.router,
             runs.router,
+            telemetry.router,
         ),
     ),
     (

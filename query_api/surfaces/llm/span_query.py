@@ -1,7 +1,7 @@
 """`spans` as a table: the queries of the clients' DataFrame methods, with the filter language of spans."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import datetime
 from secrets import token_urlsafe
@@ -22,6 +22,7 @@ from query_api.errors import error_responses
 from query_api.readers.span_query import Roots
 from query_api.surfaces.llm.policy import LLM
 from query_api.surfaces.policy import WATERMARK_HEADER
+from query_api.surfaces.streamed import streamed
 from query_api.surfaces.times import nanos
 from schemas.position import encode
 
@@ -87,8 +88,8 @@ async def query_spans(
     headers = {WATERMARK_HEADER: encode(watermark)}
     if "application/json" in request.headers.get("accept", ""):
         boundary = token_urlsafe(32)
-        return await _begun(answer.multipart(boundary), f"multipart/mixed; boundary={boundary}", headers)
-    return await _begun(answer.arrow(), "application/x-pandas-arrow", headers)
+        return await streamed(answer.multipart(boundary), f"multipart/mixed; boundary={boundary}", headers)
+    return await streamed(answer.arrow(), "application/x-pandas-arrow", headers)
 
 
 class _Answer:
@@ -132,16 +133,3 @@ def _stream(frame: Frame) -> bytes:
         writer.write_table(table)
     body: bytes = sink.getvalue().to_pybytes()
     return body
-
-
-async def _begun(content: AsyncGenerator[bytes, None], media_type: str, headers: dict[str, str]) -> Response:
-    """The answer once its first piece is there, so that what fails before is still an error of its own."""
-    first = await anext(content)
-
-    async def whole() -> AsyncIterator[bytes]:
-        async with aclosing(content):
-            yield first
-            async for piece in content:
-                yield piece
-
-    return StreamingResponse(whole(), media_type=media_type, headers=headers)
