@@ -15,6 +15,7 @@ Permission = Literal[
     "audit:read",
     "traces:read", "traces:write", "traces:delete",
     "datasets:read", "datasets:write",
+    "models:read", "models:write",
     "prompts:read", "prompts:write",
     "evaluations:write",
 ]  # fmt: skip
@@ -42,14 +43,16 @@ MEANINGS: Final[Mapping[Permission, str]] = {
     "traces:delete": "Delete projects, spans, traces, sessions and annotations.",
     "datasets:read": "Read datasets and the experiments on them.",
     "datasets:write": "Create, change and delete datasets, and run experiments on them.",
+    "models:read": "List and read models.",
+    "models:write": "Create, change and delete models.",
     "prompts:read": "Read prompts and their versions.",
     "prompts:write": "Create, change and delete prompts, their versions and tags.",
     "evaluations:write": "Create, change, try and delete rules of online evaluation, which may call models, and configurations of annotations.",
 }
 
-_READ: Final[tuple[Permission, ...]] = ("experiments:read", "results:read", "flags:read", "traces:read", "datasets:read", "prompts:read")
+_READ: Final[tuple[Permission, ...]] = ("experiments:read", "results:read", "flags:read", "traces:read", "datasets:read", "models:read", "prompts:read")
 _SEND: Final[tuple[Permission, ...]] = ("assignments:read", "events:write", "flags:evaluate", "traces:write")
-_AUTHOR: Final[tuple[Permission, ...]] = ("traces:delete", "datasets:write", "prompts:write", "evaluations:write")
+_AUTHOR: Final[tuple[Permission, ...]] = ("traces:delete", "datasets:write", "models:write", "prompts:write", "evaluations:write")
 _EXPERIMENT: Final[tuple[Permission, ...]] = (
     *_READ, *_SEND, *_AUTHOR, "experiments:write", "experiments:run", "users:read", "webhooks:read", "audit:read",
 )  # fmt: skip
