@@ -60,6 +60,7 @@ _ML_EXPERIMENTS = (
     *(f"{method} {_CRUCIBLE}/experiments" for method in ("GET", "POST")),
     *(f"{method} {_ML_EXPERIMENT}" for method in ("GET", "PATCH", "DELETE")),
     *(f"POST {_ML_EXPERIMENT}/{move}" for move in ("start", "pause", "resume", "cancel", "clone")),
+    f"POST {_CRUCIBLE}/export/comparison",
 )
 _ML_MODEL: Final = f"{_CRUCIBLE}/models/{{model_id}}"
 _ML_MODELS = (

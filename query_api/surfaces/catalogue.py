@@ -6,6 +6,7 @@ from typing import Final
 from fastapi import APIRouter
 
 from query_api.surfaces.crucible import experiments as ml_experiments
+from query_api.surfaces.crucible import exports as ml_exports
 from query_api.surfaces.crucible import models as ml_models
 from query_api.surfaces.crucible.policy import CRUCIBLE
 from query_api.surfaces.experimentation import api_keys, audit_log, doors, exclusion_groups, experiments, flags, power, replay, results, users, webhooks
@@ -58,7 +59,7 @@ SURFACES: Final[Sequence[tuple[Policy, Sequence[APIRouter]]]] = (
             annotation_configs.router,
         ),
     ),
-    (CRUCIBLE, (ml_experiments.router, ml_models.router)),
+    (CRUCIBLE, (ml_experiments.router, ml_models.router, ml_exports.router)),
     (
         EXPERIMENTATION,
         (
