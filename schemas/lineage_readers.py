@@ -62,6 +62,12 @@ _ML_EXPERIMENTS = (
     *(f"{method} {_CRUCIBLE}/experiments" for method in ("GET", "POST")),
     *(f"{method} {_ML_EXPERIMENT}" for method in ("GET", "PATCH", "DELETE")),
     *(f"POST {_ML_EXPERIMENT}/{move}" for move in ("start", "pause", "resume", "cancel", "clone")),
+    f"POST {_CRUCIBLE}/export/comparison",
+)
+_ML_MODEL: Final = f"{_CRUCIBLE}/models/{{model_id}}"
+_ML_MODELS = (
+    *(f"{method} {_CRUCIBLE}/models" for method in ("GET", "POST")),
+    *(f"{method} {_ML_MODEL}" for method in ("GET", "PATCH", "DELETE")),
 )
 _RUN: Final = f"{_CRUCIBLE}/runs/{{run_id}}"
 _RUNS = (
@@ -154,6 +160,8 @@ READERS: Final = (
     Reader("run_logs", (RUN_EVENTS,), (f"GET {_RUN}/logs",)),
     Reader("ml_experiments", (), _ML_EXPERIMENTS, stored=True),
     Reader("telemetry", (FED["telemetry"],), _TELEMETRY),
+    Reader("ml_models", (), _ML_MODELS, stored=True),
+    Reader("model_statistics", (FED["telemetry"],), (f"GET {_ML_MODEL}/statistics",)),
     Reader("ledger", (LEDGER,), ("GET /platform/v1/topics", "GET /platform/v1/freshness", _LIVE)),
     Reader("dead_letters", (DEAD_LETTERS,), ("GET /platform/v1/dead-letters",)),
     Reader("updates", (), (_LIVE,), consumes=(t.UPDATES,)),

@@ -16,13 +16,14 @@ Permission = Literal[
     "traces:read", "traces:write", "traces:delete",
     "telemetry:read",
     "datasets:read", "datasets:write",
+    "models:read", "models:write",
     "prompts:read", "prompts:write",
     "evaluations:write",
 ]  # fmt: skip
 PERMISSIONS: Final[tuple[Permission, ...]] = get_args(Permission)
 
 MEANINGS: Final[Mapping[Permission, str]] = {
-    "experiments:read": "List and read experiments, their metrics and exclusion groups.",
+    "experiments:read": "List and read experiments, their runs, metrics and exclusion groups.",
     "experiments:write": "Create and change experiments.",
     "experiments:run": "Start, pause, resume, stop, roll back and archive experiments.",
     "results:read": "Read and follow the results of experiments.",
@@ -41,17 +42,21 @@ MEANINGS: Final[Mapping[Permission, str]] = {
     "traces:read": "Read projects, spans, traces, sessions, annotations and evaluations.",
     "traces:write": "Create projects, spans and annotations, and move traces between projects.",
     "traces:delete": "Delete projects, spans, traces, sessions and annotations.",
-    "telemetry:read": "Read telemetry events, runs and statistics of models.",
+    "telemetry:read": "Read and export telemetry events, and follow them live.",
     "datasets:read": "Read datasets and the experiments on them.",
     "datasets:write": "Create, change and delete datasets, and run experiments on them.",
+    "models:read": "List and read models and their statistics.",
+    "models:write": "Create, change and delete models.",
     "prompts:read": "Read prompts and their versions.",
     "prompts:write": "Create, change and delete prompts, their versions and tags.",
     "evaluations:write": "Create, change, try and delete rules of online evaluation, which may call models, and configurations of annotations.",
 }
 
-_READ: Final[tuple[Permission, ...]] = ("experiments:read", "results:read", "flags:read", "traces:read", "telemetry:read", "datasets:read", "prompts:read")
+_READ: Final[tuple[Permission, ...]] = (
+    "experiments:read", "results:read", "flags:read", "traces:read", "telemetry:read", "datasets:read", "models:read", "prompts:read",
+)  # fmt: skip
 _SEND: Final[tuple[Permission, ...]] = ("assignments:read", "events:write", "flags:evaluate", "traces:write")
-_AUTHOR: Final[tuple[Permission, ...]] = ("traces:delete", "datasets:write", "prompts:write", "evaluations:write")
+_AUTHOR: Final[tuple[Permission, ...]] = ("traces:delete", "datasets:write", "models:write", "prompts:write", "evaluations:write")
 _EXPERIMENT: Final[tuple[Permission, ...]] = (
     *_READ, *_SEND, *_AUTHOR, "experiments:write", "experiments:run", "users:read", "webhooks:read", "audit:read",
 )  # fmt: skip

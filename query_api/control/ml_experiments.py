@@ -65,6 +65,12 @@ class MlExperimentStore:
             row = (await connection.execute(_of(tenant, id))).mappings().first()
             return None if row is None else _experiment(row)
 
+    async def of_ids(self, tenant: str, ids: Sequence[str]) -> Mapping[str, MlExperiment]:
+        """By id, those of them that exist."""
+        query = select(*_COLUMNS).where(MlExperimentRow.tenant == tenant, MlExperimentRow.id.in_(ids))
+        async with reading(self._engine) as connection:
+            return {row["id"]: _experiment(row) for row in (await connection.execute(query)).mappings()}
+
     async def create(self, tenant: str, id: str, values: Mapping[str, Any], actor: Actor) -> MlExperiment:
         """Stores an experiment with every field of it that is not a time."""
         now = self._clock.now_us()

@@ -4,7 +4,7 @@ An experiment waits, runs, may pause, and ends completed, failed or cancelled, f
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -64,6 +64,15 @@ class MlExperiments:
         if found is None:
             raise NotFound(f"there is no experiment {id[:100]}")
         return found
+
+    async def several(self, tenant: str, ids: Sequence[str]) -> list[MlExperiment]:
+        """In the order of the ids. Raises NotFound, which names those that do not exist."""
+        found = await self._store.of_ids(tenant, ids)
+        missing = [id for id in ids if id not in found]
+        if missing:
+            messages = [f"there is no experiment {id[:100]}" for id in missing]
+            raise NotFound("; ".join(messages), details={"experiment_ids": messages})
+        return [found[id] for id in ids]
 
     async def create(self, caller: Caller, values: Mapping[str, Any]) -> MlExperiment:
         """Stores a pending experiment with this name, description, config and tags."""

@@ -7,7 +7,7 @@ import orjson
 
 from infra.runtime.errors import ValidationFailed
 from query_api.domain.cursor import decode_cursor, encode_cursor
-from query_api.domain.ml_experiments import instant
+from query_api.domain.instants import instant
 from query_api.domain.sorted_page import Listed, Wanted
 from query_api.freshness import Wait
 from query_api.parts import Parts

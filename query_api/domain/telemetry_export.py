@@ -15,7 +15,7 @@ import msgspec
 import orjson
 
 from infra.runtime.errors import ValidationFailed
-from query_api.domain.ml_experiments import instant
+from query_api.domain.instants import instant
 from query_api.readers.rows import Rows
 from query_api.readers.telemetry import Place, TelemetryEvent, TelemetryFilter, TelemetryReader
 from schemas.telemetry_field import field_of

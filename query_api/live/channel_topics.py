@@ -60,7 +60,7 @@ class ChannelTopics:
                 caller.needs("experiments:read")
                 return await self._experiment(caller.tenant, name, push)
             case "telemetry" if name:
-                caller.needs("results:read")
+                caller.needs("telemetry:read")
                 telemetry = TelemetryChannel(push, caller.tenant, None if name == EVERYTHING else name)
                 await self._tail.listen(telemetry)
                 return Joined(telemetry, lambda: self._tail.leave(telemetry), {})

@@ -7,6 +7,8 @@ from fastapi import APIRouter
 
 from query_api.surfaces.crucible import doors as telemetry_doors
 from query_api.surfaces.crucible import experiments as ml_experiments
+from query_api.surfaces.crucible import exports as ml_exports
+from query_api.surfaces.crucible import models as ml_models
 from query_api.surfaces.crucible import runs, session, telemetry
 from query_api.surfaces.crucible.policy import CRUCIBLE
 from query_api.surfaces.experimentation import api_keys, audit_log, doors, exclusion_groups, experiments, flags, power, replay, results, users, webhooks
@@ -67,6 +69,8 @@ SURFACES: Final[Sequence[tuple[Policy, Sequence[APIRouter]]]] = (
             ml_experiments.router,
             runs.router,
             telemetry.router,
+            ml_models.router,
+            ml_exports.router,
         ),
     ),
     (

@@ -1,6 +1,7 @@
 """Experiments over the API of the crucible surface. Rows crucible.experiments.*, and what all lists and errors of it share."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -165,6 +166,8 @@ async def test_pages_by_number_and_by_cursor(ask: Ask) -> None:
         ({"experiment": {"name": None}}, "name"),
         ({"experiment": {"name": "x" * 301}}, "name"),
         ({"experiment": {"name": "x", "config": []}}, "config"),
+        ({"experiment": {"name": "x", "config": {"seed": 2**64}}}, "config"),
+        ({"experiment": {"name": "x", "config": {"deep": json.loads("[" * 40 + "]" * 40)}}}, "config"),
         ({"experiment": {"name": "x", "tags": [1]}}, "tags.0"),
         ({"experiment": {"name": "x", "surprise": 1}}, "surprise"),
         ({"name": "x"}, "experiment"),
