@@ -3,12 +3,13 @@
 import asyncio
 import uuid
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol
 
 import structlog
 
 from infra.runtime.errors import MillstreamError, Overloaded, TooLarge
-from query_api.access import Access, Caller
+from query_api.access import Caller
 from query_api.errors import Defect
 from query_api.live.channel_topics import ChannelTopics, Joined
 from query_api.live.channel_wire import CLOSE, HEARTBEAT, JOIN, LEAVE, SYSTEM_TOPIC, Message, Payload, Serializer, reply
@@ -47,12 +48,13 @@ class _Topic(NamedTuple):
 class ChannelSocket:
     """Runs one connection: a loop that reads messages, one that sends, one that looks after the key."""
 
-    def __init__(self, wire: Wire, serializer: Serializer, topics: ChannelTopics, access: Access, caller: Caller) -> None:
+    def __init__(self, wire: Wire, serializer: Serializer, topics: ChannelTopics, caller: Caller, admit: Callable[[], object]) -> None:
+        """`admit` raises Unauthenticated or Forbidden once the client may no longer be here."""
         self._wire = wire
         self._serializer = serializer
         self._topics = topics
-        self._access = access
         self._caller = caller
+        self._admit = admit
         self._joined: dict[str, _Topic] = {}
         self._waiting: deque[str] = deque()
         self._size = 0
@@ -175,8 +177,7 @@ class ChannelSocket:
     async def _look(self) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
-            if self._caller.key is not None:
-                self._access.with_key(self._caller.key, "read")
+            self._admit()
 
     async def _close(self, error: MillstreamError) -> None:
         try:

@@ -185,3 +185,12 @@ def test_who_may_join_what(url: str) -> None:
 def test_a_token_that_a_browser_hides_in_a_subprotocol(url: str) -> None:
     with client(url, "telemetry:all", authToken=KEY) as js:
         js.hears(joined={})
+
+
+def test_a_session_opens_the_socket_too(url: str, http: httpx.Client) -> None:
+    """crucible.auth.session_cookie"""
+    token = http.post("/session").json()["data"]["token"]
+    with client(url, "telemetry:all", token=token) as js:
+        js.hears(joined={})
+    with client(url, "telemetry:all", token=f"{token}x") as js:
+        js.hears(failed=True)

@@ -2,13 +2,15 @@
 
 import base64
 import binascii
+from collections.abc import Callable
 from typing import Final
 
 from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
-from infra.runtime.errors import MillstreamError
-from query_api.access import Caller, key_text
+import schemas.surfaces
+from infra.runtime.errors import MillstreamError, Unauthenticated
+from query_api.access import Caller
 from query_api.dependencies import SharedParts
 from query_api.live.channel_socket import ChannelSocket
 from query_api.live.channel_wire import Serializer
@@ -51,8 +53,9 @@ class _Wire:
 
 @router.websocket("/socket/websocket")
 async def channels(websocket: WebSocket, parts: SharedParts) -> None:
+    admit = _admission(websocket, parts)
     try:
-        caller = _caller(websocket, parts)
+        caller = admit()
         serializer = Serializer(websocket.query_params.get("vsn", "1.0.0"))
     except MillstreamError as error:
         # Before the upgrade is accepted: the client sees 403 and comes again later.
@@ -62,17 +65,27 @@ async def channels(websocket: WebSocket, parts: SharedParts) -> None:
     await websocket.accept(_PROTOCOL if _PROTOCOL in offered else None)
     LIVE_CLIENTS.inc()
     try:
-        await ChannelSocket(_Wire(websocket), serializer, parts.channels, parts.access, caller).run()
+        await ChannelSocket(_Wire(websocket), serializer, parts.channels, caller, admit).run()
     finally:
         LIVE_CLIENTS.dec()
 
 
-def _caller(websocket: WebSocket, parts: Parts) -> Caller:
-    """By the token of the connection's parameters, by the one in its subprotocols, or by a header. Raises Unauthenticated."""
-    offered = websocket.scope.get("subprotocols") or []
-    hidden = next((each.removeprefix(_TOKEN) for each in offered if each.startswith(_TOKEN)), None)
-    text = websocket.query_params.get("token") or (_unhidden(hidden) if hidden else None) or key_text(websocket.headers)
-    return parts.access.with_key(text, "read") if text else parts.access.identify(websocket, "read", keyless=False)
+def _admission(websocket: WebSocket, parts: Parts) -> Callable[[], Caller]:
+    """Who the connection stands for, now and whenever it is asked again: by the token in its parameters or hidden in its subprotocols, which is an API key
+    or that of a session, else by its headers. What is given raises Unauthenticated and Forbidden."""
+    hidden = next((each.removeprefix(_TOKEN) for each in websocket.scope.get("subprotocols") or () if each.startswith(_TOKEN)), None)
+    token = websocket.query_params.get("token") or (_unhidden(hidden) if hidden else None)
+    cookie = schemas.surfaces.CRUCIBLE.cookie
+    if not token:
+        return lambda: parts.access.identify(websocket, "read", keyless=False, cookie=cookie)
+
+    def with_token() -> Caller:
+        try:
+            return parts.access.with_key(token, "read")
+        except Unauthenticated:
+            return parts.access.with_session(token, cookie)
+
+    return with_token
 
 
 def _unhidden(token: str) -> str:

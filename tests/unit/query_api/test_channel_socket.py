@@ -74,8 +74,11 @@ class World:
     def __init__(self) -> None:
         self.definitions: Definitions = known_keys()
         self.wire, self.topics = Wire(), Topics()
-        access = Access(Settings(), self.definitions, SystemClock())
-        self.socket = ChannelSocket(self.wire, Serializer("2.0.0"), self.topics, access, access.with_key(READ_KEY, "read"))
+        self.access = Access(Settings(), self.definitions, SystemClock())
+        self.socket = ChannelSocket(self.wire, Serializer("2.0.0"), self.topics, self.admit(), self.admit)
+
+    def admit(self) -> Caller:
+        return self.access.with_key(READ_KEY, "read")
 
     async def hears(self, count: int) -> list[list[Any]]:
         def enough() -> bool:
@@ -160,7 +163,7 @@ async def test_a_revoked_key_closes(monkeypatch: pytest.MonkeyPatch) -> None:
     running = asyncio.create_task(world.socket.run())
     world.wire.say("1", "1", "telemetry:all", "phx_join", {})
     await world.hears(2)
-    world.socket._access = Access(Settings(), Definitions(), SystemClock())
+    world.access = Access(Settings(), Definitions(), SystemClock())
     await asyncio.wait_for(running, 10)
     assert world.wire.closed is not None and world.wire.closed[0] == 4401 and world.topics.left == 1
 
