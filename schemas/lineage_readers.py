@@ -8,7 +8,7 @@ from schemas.tables.catalog import FED
 from schemas.tables.cost_usage import COST_USAGE
 from schemas.tables.ledger import DEAD_LETTERS, LEDGER
 from schemas.tables.run_events import RUN_EVENTS
-from schemas.tables.runs import RUNS
+from schemas.tables.runs import RUN_METRICS, RUNS
 from schemas.tables.session_starts import SESSION_STARTS
 from schemas.tables.table import Table
 from schemas.tables.watermarks import WATERMARKS
@@ -155,7 +155,7 @@ READERS: Final = (
     Reader("datasets", (), _DATASETS, stored=True),
     Reader("llm_experiments", (), _LLM_EXPERIMENTS, stored=True),
     Reader("span_traces", (FED["spans"], FED["span_edits"]), (f"POST {_LLM}/datasets/upload", *_LLM_EXPERIMENT_FILES)),
-    Reader("runs", (RUNS, RUN_EVENTS), _RUNS),
+    Reader("runs", (RUNS, RUN_METRICS, RUN_EVENTS), _RUNS),
     Reader("telemetry_tail", (FED["telemetry"],), ("WS /crucible/socket/websocket",)),
     Reader("run_logs", (RUN_EVENTS,), (f"GET {_RUN}/logs",)),
     Reader("ml_experiments", (), _ML_EXPERIMENTS, stored=True),

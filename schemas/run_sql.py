@@ -32,3 +32,15 @@ STEP: Final = "coalesce(JSONExtract(measurements, 'step', 'Nullable(Float64)'), 
 
 EPOCH: Final = "coalesce(JSONExtract(measurements, 'epoch', 'Nullable(Float64)'), JSONExtract(metadata, 'epoch', 'Nullable(Float64)'))"
 """Number of the epoch; empty where the event has none."""
+
+PLACE: Final = f"ifNull({STEP}, ifNull({EPOCH}, -1.))"
+"""Where in the run a measurement was made: its step, else its epoch."""
+
+PROGRESS: Final = "coalesce(JSONExtract(measurements, 'progress', 'Nullable(Float64)'), JSONExtract(metadata, 'progress', 'Nullable(Float64)'))"
+"""How far the event says the run is; empty where it says nothing."""
+
+HYPERPARAMETERS: Final = "if(JSONType(metadata, 'hyperparameters') = 'Object', JSONExtractRaw(metadata, 'hyperparameters'), '')"
+"""JSON object, or empty."""
+
+NO_METRICS: Final = ("step", "global_step", "epoch", "progress", "attempt", "system_time", "monotonic_time")
+"""Measurements that say where and when, and are no metrics."""

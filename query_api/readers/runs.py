@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, NamedTuple
 from msgspec import Meta
 
 from query_api.readers.rows import Rows, integer
-from schemas.run_sql import EPOCH, IS_CHECKPOINT, IS_LOG, STATUS, STEP
+from schemas.run_sql import EPOCH, IS_CHECKPOINT, NO_METRICS, STEP
 
 _FOUND: Final = """
 SELECT run_id, toUnixTimestamp64Micro(min(began)) AS began_us, argMaxIfMerge(status) AS said FROM runs
@@ -23,33 +23,21 @@ _OF_EXPERIMENT: Final = " AND run_id IN (SELECT run_id FROM runs WHERE tenant = 
 _STATUS: Final = "if(said = '', 'running', said)"
 _BEHIND: Final = "(began_us, run_id) < ({after_us:Int64}, {after_run:String})"
 
-_EVENTS: Final = "(SELECT * FROM run_events FINAL WHERE tenant = {tenant:String} AND run_id IN {runs:Array(String)})"
-_STATE: Final = f"""
-SELECT run_id, max(experiment) AS of_experiment, toUnixTimestamp64Micro(min(time)) AS began_us,
-       argMaxIf(said, time, said != '') AS status,
-       minIf(toUnixTimestamp64Micro(time), said = 'running') AS started_us, maxIf(toUnixTimestamp64Micro(time), said IN ('completed', 'failed')) AS ended_us,
-       argMaxIf(done, time, isNotNull(done)) AS progress, max(step) AS last_step, max(epoch) AS last_epoch,
-       arraySort(groupArrayIf(1000)((toUnixTimestamp64Micro(time), hyper), hyper != '')) AS hyperparameters
-FROM (
-    SELECT run_id, experiment, time, {STATUS} AS said, {STEP} AS step, {EPOCH} AS epoch,
-           coalesce(JSONExtract(measurements, 'progress', 'Nullable(Float64)'), JSONExtract(metadata, 'progress', 'Nullable(Float64)')) AS done,
-           if(JSONType(metadata, 'hyperparameters') = 'Object', JSONExtractRaw(metadata, 'hyperparameters'), '') AS hyper
-    FROM {_EVENTS}
-) GROUP BY run_id
+_STATE: Final = """
+SELECT run_id, max(experiment) AS of_experiment, toUnixTimestamp64Micro(min(began)) AS began_us, argMaxIfMerge(status) AS said,
+       toUnixTimestamp64Micro(minIfMerge(started)) AS started_us, toUnixTimestamp64Micro(maxIfMerge(ended)) AS ended_us,
+       argMaxMerge(progress) AS done, max(step) AS last_step, max(epoch) AS last_epoch,
+       arrayMap(told -> told.2, arraySort(groupUniqArrayIfMerge(1000)(hyperparameters))) AS named
+FROM runs WHERE tenant = {tenant:String} AND run_id IN {runs:Array(String)} GROUP BY run_id
 """
-_METRICS: Final = f"""
-SELECT run_id, named.1 AS name, argMax(value, (place, time)) AS last, max(value) AS highest FROM (
-    SELECT run_id, time, ifNull({STEP}, ifNull({EPOCH}, -1)) AS place, arrayJoin(JSONExtractKeysAndValuesRaw(measurements)) AS named,
-           JSONExtract(named.2, 'Nullable(Float64)') AS value
-    FROM {_EVENTS} WHERE NOT {IS_CHECKPOINT} AND NOT {IS_LOG}
-) WHERE isNotNull(value) AND isFinite(value) GROUP BY run_id, name ORDER BY run_id, name
+_METRICS: Final = """
+SELECT run_id, name, argMaxMerge(last) AS value, max(highest) AS most FROM run_metrics
+WHERE tenant = {tenant:String} AND run_id IN {runs:Array(String)} GROUP BY run_id, name ORDER BY run_id, name
 """
 _CHECKPOINTS: Final = f"""
 SELECT run_id, event_id, toUnixTimestamp64Micro(time) AS at_us, {STEP} AS step, {EPOCH} AS epoch, measurements, metadata
-FROM {_EVENTS} WHERE {IS_CHECKPOINT} ORDER BY run_id, time, event_id
+FROM run_events FINAL WHERE tenant = {{tenant:String}} AND run_id IN {{runs:Array(String)}} AND {IS_CHECKPOINT} ORDER BY run_id, time, event_id
 """
-_BESIDE: Final = ("step", "global_step", "epoch", "progress", "attempt", "system_time", "monotonic_time")
-"""Measurements that say where and when, and are no metrics."""
 
 
 class RunPlace(NamedTuple):
@@ -135,9 +123,8 @@ class RunReader:
         params = {"tenant": tenant, "runs": list(run_ids)}
         found = {row["run_id"]: _run(row) for row in await self._rows.query(_STATE, params)}
         for row in await self._rows.query(_METRICS, params) if found else ():
-            if row["name"] not in _BESIDE:
-                found[row["run_id"]].metrics[row["name"]] = float(row["last"])
-                found[row["run_id"]].highest[row["name"]] = float(row["highest"])
+            found[row["run_id"]].metrics[row["name"]] = float(row["value"])
+            found[row["run_id"]].highest[row["name"]] = float(row["most"])
         return found
 
     async def checkpoints(self, tenant: str, run_ids: Sequence[str]) -> dict[str, list[Checkpoint]]:
@@ -149,9 +136,9 @@ class RunReader:
 
 
 def _run(row: Mapping[str, Any]) -> Run:
-    status = row["status"] or "running"
+    status = row["said"] or "running"
     hyperparameters: dict[str, Any] = {}
-    for _, text in row["hyperparameters"]:
+    for text in row["named"]:
         hyperparameters |= json.loads(text)
     return Run(
         row["run_id"],
@@ -160,7 +147,7 @@ def _run(row: Mapping[str, Any]) -> Run:
         status,
         integer(row["started_us"]) or None,
         integer(row["ended_us"]) if status in ("completed", "failed") else None,
-        _number(row["progress"]),
+        _number(row["done"]),
         _number(row["last_step"]),
         _number(row["last_epoch"]),
         hyperparameters,
@@ -171,7 +158,9 @@ def _checkpoint(row: Mapping[str, Any]) -> Checkpoint:
     measured, told = (_object(row[name]) for name in ("measurements", "metadata"))
     path = next((told[name] for name in ("path", "checkpoint_path") if isinstance(told.get(name), str)), "")
     name = told.get("checkpoint_id")
-    metrics = {name: float(value) for name, value in measured.items() if isinstance(value, int | float) and not isinstance(value, bool) and name not in _BESIDE}
+    metrics = {
+        name: float(value) for name, value in measured.items() if isinstance(value, int | float) and not isinstance(value, bool) and name not in NO_METRICS
+    }
     return Checkpoint(
         name if isinstance(name, str) and name else row["event_id"], integer(row["at_us"]), _number(row["step"]), _number(row["epoch"]), path, metrics
     )

@@ -9,7 +9,7 @@ from schemas.tables.ledger import DEAD_LETTERS, LEDGER
 from schemas.tables.logs import LOGS
 from schemas.tables.metric_points import METRIC_POINTS
 from schemas.tables.run_events import RUN_EVENTS
-from schemas.tables.runs import RUNS
+from schemas.tables.runs import RUN_METRICS, RUNS
 from schemas.tables.session_starts import SESSION_STARTS
 from schemas.tables.span_edits import SPAN_EDITS
 from schemas.tables.spans import SPANS
@@ -27,6 +27,7 @@ TABLES: tuple[Table, ...] = (
     SESSION_STARTS,
     RUN_EVENTS,
     RUNS,
+    RUN_METRICS,
     UNIT_TOTALS,
     UNIT_KEYED_TOTALS,
     SEALS,

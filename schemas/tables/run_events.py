@@ -1,13 +1,13 @@
-"""Telemetry of runs, kept once more in the order of their runs, so that one run is read without the others."""
+"""Those telemetry events of runs that are shown one by one, kept once more in the order of their runs, so that those of one are read without the others."""
 
-from schemas.run_sql import RUN_ID
+from schemas.run_sql import IS_CHECKPOINT, IS_LOG, RUN_ID
 from schemas.tables.table import Column, Table
 
 _COPIED = ("event_name", "experiment", "event_id", "time", "received", "measurements", "metadata")
 
 RUN_EVENTS = Table(
     name="run_events",
-    meaning="Telemetry events whose metadata names a run, but for quarantined ones. Read with FINAL: an event id that was sent in several batches is one row.",
+    meaning="Checkpoints of runs and lines of their logs, but for quarantined ones. Read with FINAL: an event id that was sent in several batches is one row.",
     columns=(
         Column("tenant", "LowCardinality(String)", "Tenant of the API key."),
         Column("run_id", "String", "`metadata.run_id`."),
@@ -26,5 +26,5 @@ RUN_EVENTS = Table(
     granularity=1024,
     writer="telemetry sink",
     view_source="telemetry",
-    view_select=f"SELECT tenant, {RUN_ID} AS run_id, {', '.join(_COPIED)} FROM telemetry WHERE NOT quarantined AND run_id != ''",
+    view_select=f"SELECT tenant, {RUN_ID} AS run_id, {', '.join(_COPIED)} FROM telemetry WHERE NOT quarantined AND ({IS_CHECKPOINT} OR {IS_LOG}) AND run_id != ''",
 )
