@@ -169,7 +169,7 @@ SERVICES: Final = (
 )
 """Programs beside the agents."""
 
-UNREAD: Final[dict[str, str]] = {"telemetry": "the crucible surface", "logs": "the llm surface"}
+UNREAD: Final[dict[str, str]] = {"logs": "the llm surface"}
 """Tables that are filled but not served yet, with the surface that will; a test keeps the list true."""
 
 

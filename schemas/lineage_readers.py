@@ -61,6 +61,11 @@ _ML_EXPERIMENTS = (
     *(f"{method} {_ML_EXPERIMENT}" for method in ("GET", "PATCH", "DELETE")),
     *(f"POST {_ML_EXPERIMENT}/{move}" for move in ("start", "pause", "resume", "cancel", "clone")),
 )
+_STATISTICAL_RESULTS = (
+    *(f"{method} {_CRUCIBLE}/statistical-results" for method in ("GET", "POST")),
+    f"GET {_CRUCIBLE}/statistical-results/{{id}}",
+    f"GET {_ML_EXPERIMENT}/statistical-results",
+)
 _LLM: Final = "/llm/v1"
 _PROJECTS = (
     *(f"{method} {_LLM}/projects" for method in ("GET", "POST")),
@@ -139,6 +144,7 @@ READERS: Final = (
     Reader("llm_experiments", (), _LLM_EXPERIMENTS, stored=True),
     Reader("span_traces", (FED["spans"], FED["span_edits"]), (f"POST {_LLM}/datasets/upload", *_LLM_EXPERIMENT_FILES)),
     Reader("ml_experiments", (), _ML_EXPERIMENTS, stored=True),
+    Reader("telemetry_values", (FED["telemetry"],), _STATISTICAL_RESULTS, stored=True),
     Reader("ledger", (LEDGER,), ("GET /platform/v1/topics", "GET /platform/v1/freshness", _LIVE)),
     Reader("dead_letters", (DEAD_LETTERS,), ("GET /platform/v1/dead-letters",)),
     Reader("updates", (), (_LIVE,), consumes=(t.UPDATES,)),

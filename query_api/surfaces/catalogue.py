@@ -6,6 +6,7 @@ from typing import Final
 from fastapi import APIRouter
 
 from query_api.surfaces.crucible import experiments as ml_experiments
+from query_api.surfaces.crucible import statistical_results
 from query_api.surfaces.crucible.policy import CRUCIBLE
 from query_api.surfaces.experimentation import api_keys, audit_log, doors, exclusion_groups, experiments, flags, power, replay, results, users, webhooks
 from query_api.surfaces.experimentation.policy import EXPERIMENTATION
@@ -57,7 +58,7 @@ SURFACES: Final[Sequence[tuple[Policy, Sequence[APIRouter]]]] = (
             annotation_configs.router,
         ),
     ),
-    (CRUCIBLE, (ml_experiments.router,)),
+    (CRUCIBLE, (ml_experiments.router, statistical_results.router)),
     (
         EXPERIMENTATION,
         (
