@@ -49,14 +49,14 @@ def mean_interval(arm: Moments | RatioMoments, kind: Kind, alpha: float) -> ArmI
         variance = value * (1.0 - value)
     if not math.isfinite(value) or not math.isfinite(variance or 0.0):
         return _absent("not_finite")
-    wilson = _wilson(value, arm.count, alpha) if kind == "proportion" else None
+    score = wilson(value, arm.count, alpha) if kind == "proportion" else None
     if variance is None:
         return _absent("too_few_units")
     if not variance > 0.0:
-        return ArmInterval(wilson, None, None if wilson else "no_spread", "no_spread")
+        return ArmInterval(score, None, None if score else "no_spread", "no_spread")
     error = math.sqrt(variance / arm.count)
     z = -float(special.stdtrit(arm.count - 1, alpha / 2.0) if kind in ("mean", "count") else special.ndtri(alpha / 2.0))
-    fixed = wilson or (value - z * error, value + z * error)
+    fixed = score or (value - z * error, value + z * error)
     if arm.count < MIN_UNITS:
         return ArmInterval(fixed, None, None, "too_few_units")
     half = float(boundary(arm.count, alpha, TUNED_UNITS)) * error
@@ -77,7 +77,8 @@ def order_interval(arm: OrderStatistics, alpha: float) -> ArmInterval:
     return ArmInterval(fixed, anytime, None if fixed else "too_few_units", None if anytime else "too_few_units")
 
 
-def _wilson(share: float, count: int, alpha: float) -> Interval:
+def wilson(share: float, count: int, alpha: float) -> Interval:
+    """Wilson's score interval, at level 1 - alpha, of a share that was seen among `count` units."""
     z = -float(special.ndtri(alpha / 2.0))
     scale = 1.0 + z * z / count
     centre = (share + z * z / (2.0 * count)) / scale

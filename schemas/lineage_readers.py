@@ -78,6 +78,11 @@ _RUNS = (
 )
 _SESSION = tuple(f"{method} {_CRUCIBLE}/session" for method in ("POST", "DELETE"))
 _TELEMETRY = (*(f"GET {_CRUCIBLE}/telemetry/{part}" for part in ("events", "aggregate")), f"POST {_CRUCIBLE}/telemetry/export")
+_STATISTICAL_RESULTS = (
+    *(f"{method} {_CRUCIBLE}/statistical-results" for method in ("GET", "POST")),
+    f"GET {_CRUCIBLE}/statistical-results/{{id}}",
+    f"GET {_ML_EXPERIMENT}/statistical-results",
+)
 _LLM: Final = "/llm/v1"
 _PROJECTS = (
     *(f"{method} {_LLM}/projects" for method in ("GET", "POST")),
@@ -162,6 +167,7 @@ READERS: Final = (
     Reader("telemetry", (FED["telemetry"],), _TELEMETRY),
     Reader("ml_models", (), _ML_MODELS, stored=True),
     Reader("model_statistics", (FED["telemetry"],), (f"GET {_ML_MODEL}/statistics",)),
+    Reader("telemetry_values", (FED["telemetry"],), _STATISTICAL_RESULTS, stored=True),
     Reader("ledger", (LEDGER,), ("GET /platform/v1/topics", "GET /platform/v1/freshness", _LIVE)),
     Reader("dead_letters", (DEAD_LETTERS,), ("GET /platform/v1/dead-letters",)),
     Reader("updates", (), (_LIVE,), consumes=(t.UPDATES,)),

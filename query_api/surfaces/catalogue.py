@@ -9,7 +9,7 @@ from query_api.surfaces.crucible import doors as telemetry_doors
 from query_api.surfaces.crucible import experiments as ml_experiments
 from query_api.surfaces.crucible import exports as ml_exports
 from query_api.surfaces.crucible import models as ml_models
-from query_api.surfaces.crucible import runs, session, telemetry
+from query_api.surfaces.crucible import runs, session, statistical_results, telemetry
 from query_api.surfaces.crucible.policy import CRUCIBLE
 from query_api.surfaces.experimentation import api_keys, audit_log, doors, exclusion_groups, experiments, flags, power, replay, results, users, webhooks
 from query_api.surfaces.experimentation.policy import EXPERIMENTATION
@@ -70,6 +70,7 @@ SURFACES: Final[Sequence[tuple[Policy, Sequence[APIRouter]]]] = (
             runs.router,
             telemetry.router,
             ml_models.router,
+            statistical_results.router,
             ml_exports.router,
         ),
     ),
