@@ -9,9 +9,10 @@ from infra.runtime.errors import ValidationFailed
 from query_api.domain.cursor import decode_cursor, encode_cursor
 from query_api.domain.instants import instant
 from query_api.domain.sorted_page import Listed, Wanted
+from query_api.domain.telemetry_view import event_json
 from query_api.freshness import Wait
 from query_api.parts import Parts
-from query_api.readers.telemetry import MOST_ROWS, Computed, Function, Group, Place, Question, TelemetryEvent, TelemetryFilter, TelemetryReader
+from query_api.readers.telemetry import MOST_ROWS, Computed, Function, Group, Place, Question, TelemetryFilter, TelemetryReader
 from schemas.position import Positions
 from schemas.telemetry_field import Holder, TelemetryField, field_of
 
@@ -69,18 +70,6 @@ class Telemetry:
             message = f"gives more than {MOST_ROWS} values; narrow `filter[after]` and `filter[before]`, or take a longer interval or a field of fewer values"
             raise _wrong(cause, message)
         return found, watermark
-
-
-def event_json(event: TelemetryEvent) -> dict[str, Any]:
-    """As the surface lists an event: what the client sent as it was sent; fields that the surface does not know are in `extra`, where there are any."""
-    shown = {
-        "id": event.event_id,
-        "event_name": event.event_name.split("."),
-        "measurements": orjson.Fragment(event.measurements or "{}"),
-        "metadata": orjson.Fragment(event.metadata or "{}"),
-        "timestamp": instant(event.time_us),
-    }
-    return {**shown, "extra": orjson.Fragment(event.extra)} if event.extra else shown
 
 
 def _field(function: Function, name: str | None, parameter: str) -> TelemetryField | None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
+import orjson
 
 from infra.runtime.errors import InvalidArgument
 
@@ -66,7 +67,7 @@ class Serializer:
 
     def encode(self, message: Message) -> str:
         """The text frame of a message."""
-        return msgspec.json.encode(message if self._arrays else message._asdict()).decode()
+        return orjson.dumps(list(message) if self._arrays else message._asdict()).decode()
 
 
 def reply(to: Message, response: Payload, *, ok: bool = True) -> Message:

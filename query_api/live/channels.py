@@ -1,6 +1,5 @@
 """What a client of the crucible socket may join: an experiment, telemetry, or the dashboard of a user."""
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
@@ -9,14 +8,15 @@ from infra.runtime.errors import InvalidArgument
 from query_api.control.ml_experiments import MlExperiment
 from query_api.domain.instants import instant
 from query_api.domain.run_view import progress_of, shown_metrics
+from query_api.domain.telemetry_view import event_json
 from query_api.readers.runs import Run
-from query_api.readers.telemetry_tail import StoredEvent
+from query_api.readers.telemetry import TelemetryEvent
 
 Push = Callable[[str, dict[str, Any]], None]
 """Sends an event of the channel with its payload; never blocks."""
 Answer = dict[str, Any]
 
-MAX_TYPES: Final = 1_000
+MAX_TYPES: Final = 100
 _FINISHED: Final = ("completed", "failed", "cancelled")
 
 
@@ -31,7 +31,7 @@ class Channel(Protocol):
 class ExperimentChannel:
     """`experiment:ID`: its state, and what becomes of its runs."""
 
-    wants_events = False
+    types: frozenset[str] | None = frozenset()
     wants_runs = True
 
     def __init__(self, push: Push, experiment: MlExperiment, runs: Sequence[Run], clock: Clock) -> None:
@@ -53,7 +53,7 @@ class ExperimentChannel:
                 times = {"started_at": instant(experiment.started_at_us), "completed_at": instant(experiment.completed_at_us)}
                 self._push("status_changed", {"status": experiment.status, **times})
 
-    def events(self, events: Sequence[StoredEvent], skipped: int) -> None:
+    def events(self, events: Sequence[TelemetryEvent], skipped: int) -> None:
         """Nothing: runs say what telemetry comes to."""
 
     def runs(self, runs: Sequence[Run]) -> None:
@@ -81,31 +81,30 @@ class ExperimentChannel:
 class TelemetryChannel:
     """`telemetry:ID` or `telemetry:all`: every event as it is stored, of all types until the client subscribes to some."""
 
-    wants_events = True
     wants_runs = False
 
     def __init__(self, push: Push, tenant: str, experiment: str | None) -> None:
         self.tenant = tenant
         self.experiment = experiment
         self._push = push
-        self._types: set[str] | None = None
+        self.types: frozenset[str] | None = None
 
     def handle(self, event: str, payload: dict[str, Any]) -> Answer:
         match event:
             case "subscribe":
-                self._types = (self._types or set()) | _types(payload)
-                if len(self._types) > MAX_TYPES:
-                    self._types = None
-                    raise InvalidArgument(f"more than {MAX_TYPES} event types; every event is sent now")
+                wanted = (self.types or frozenset()) | _types(payload)
+                if len(wanted) > MAX_TYPES:
+                    raise InvalidArgument(f"a channel may subscribe to {MAX_TYPES} event types; unsubscribe from some, or join without any")
+                self.types = wanted
             case "unsubscribe":
-                self._types = (self._types or set()) - _types(payload)
+                self.types = (self.types or frozenset()) - _types(payload)
             case _:
                 raise InvalidArgument(f"telemetry takes subscribe and unsubscribe, and no event {event[:100]}")
-        return {"event_types": sorted(self._types)}
+        return {"event_types": sorted(self.types)}
 
-    def events(self, events: Sequence[StoredEvent], skipped: int) -> None:
+    def events(self, events: Sequence[TelemetryEvent], skipped: int) -> None:
         for event in events:
-            if self._types is None or any(_is_of(event.event_name, wanted) for wanted in self._types):
+            if self.types is None or any(_is_of(event.event_name, wanted) for wanted in self.types):
                 self._push("event", event_json(event))
         if skipped:
             self._push("events_skipped", {"count": skipped})
@@ -137,22 +136,11 @@ class DashboardChannel:
             self._push("experiment_summary", now)
 
 
-def event_json(event: StoredEvent) -> Answer:
-    """As the surface shows an event."""
-    return {
-        "id": event.event_id,
-        "event_name": event.event_name.split("."),
-        "measurements": json.loads(event.measurements or "{}"),
-        "metadata": json.loads(event.metadata or "{}"),
-        "timestamp": instant(event.at_us),
-    }
-
-
-def _types(payload: dict[str, Any]) -> set[str]:
+def _types(payload: dict[str, Any]) -> frozenset[str]:
     found = payload.get("event_types")
     if not isinstance(found, list) or not found or not all(isinstance(each, str) and each for each in found):
         raise InvalidArgument('send `{"event_types": ["model.inference"]}`')
-    return set(found)
+    return frozenset(found)
 
 
 def _is_of(name: str, wanted: str) -> bool:

@@ -11,7 +11,8 @@ from infra.runtime.clock import Clock
 from infra.runtime.errors import MillstreamError
 from query_api.freshness import Freshness
 from query_api.readers.runs import Run, RunReader
-from query_api.readers.telemetry_tail import Range, StoredEvent, TelemetryTailReader
+from query_api.readers.telemetry import TelemetryEvent
+from query_api.readers.telemetry_tail import Range, TelemetryTailReader
 from schemas.topics import TELEMETRY
 
 _log = structlog.get_logger()
@@ -34,11 +35,12 @@ class Listener(Protocol):
     tenant: str
     experiment: str | None
     """Only what belongs to this experiment; None for everything of the tenant."""
-    wants_events: bool
+    types: frozenset[str] | None
+    """Types of events that it wants, each a name or the end of names from a dot on; None for all, empty for none."""
     wants_runs: bool
 
-    def events(self, events: Sequence[StoredEvent], skipped: int) -> None:
-        """Events as they were stored; after them `skipped` more were not looked at."""
+    def events(self, events: Sequence[TelemetryEvent], skipped: int) -> None:
+        """Events as they were stored, of these types and perhaps of others; after them `skipped` more were not looked at."""
         ...
 
     def runs(self, runs: Sequence[Run]) -> None:
@@ -98,21 +100,21 @@ class TelemetryTail:
         ranges = [each for each in ranges if each[2] != each[1]]
         if ranges:
             await self._events(ranges)
-            if tenants := self._tenants(runs=True):
+            if tenants := sorted({each.tenant for each in self._listeners if each.wants_runs}):
                 self._touched |= await self._reader.runs(ranges, tenants)
         self._place = marks
         await self._read_runs()
 
     async def _events(self, ranges: Sequence[Range]) -> None:
-        tenants = self._tenants(runs=False)
-        if not tenants:
+        listeners = [each for each in self._listeners if each.types is None or each.types]
+        if not listeners:
             return
-        found, counts = await self._reader.events(ranges, tenants, AT_ONCE)
-        events = [event for event in found if self._is_new(event)]
-        seen = {tenant: sum(event.tenant == tenant for event in found) for tenant in tenants}
-        for listener in [each for each in self._listeners if each.wants_events]:
-            mine = [event for event in events if event.tenant == listener.tenant and listener.experiment in (None, event.experiment)]
-            skipped = counts.get(listener.tenant, 0) - seen[listener.tenant]
+        types = None if any(each.types is None for each in listeners) else sorted({name for each in listeners for name in each.types or ()})
+        found, counts = await self._reader.events(ranges, sorted({each.tenant for each in listeners}), types, AT_ONCE)
+        events = [(tenant, event) for tenant, event in found if self._is_new(tenant, event)]
+        for listener in listeners:
+            mine = [event for tenant, event in events if tenant == listener.tenant and listener.experiment in (None, event.experiment)]
+            skipped = counts.get(listener.tenant, 0) - sum(tenant == listener.tenant for tenant, _ in found)
             if mine or skipped:
                 listener.events(mine, skipped)
 
@@ -136,17 +138,14 @@ class TelemetryTail:
         ended = self._clock.monotonic()
         self._runs_rest_until = ended + REST * (ended - began)
 
-    def _is_new(self, event: StoredEvent) -> bool:
-        key = (event.tenant, event.event_id)
+    def _is_new(self, tenant: str, event: TelemetryEvent) -> bool:
+        key = (tenant, event.event_id)
         if key in self._known:
             return False
         self._known[key] = None
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
         return True
-
-    def _tenants(self, *, runs: bool) -> list[str]:
-        return sorted({each.tenant for each in self._listeners if (each.wants_runs if runs else each.wants_events)})
 
     async def _marks(self) -> dict[int, int]:
         found = {place.rpartition(":"): offset for place, offset in (await self._freshness.watermark()).items()}

@@ -124,12 +124,12 @@ class TelemetryReader:
     async def newest(self, wanted: TelemetryFilter, *, limit: int, offset: int = 0, behind: Place | None = None) -> list[TelemetryEvent]:
         """Up to `limit` events from behind a place on, the newest first; equal times by falling id and name."""
         sql, params = self._page(wanted, "DESC", limit, offset, behind)
-        return [_event(row) for row in await self._rows.query(sql, params)]
+        return [event_of(row) for row in await self._rows.query(sql, params)]
 
     async def oldest(self, wanted: TelemetryFilter, *, limit: int, behind: Place | None = None) -> list[TelemetryEvent]:
         """The same from the oldest on, for reads of everything."""
         sql, params = self._page(wanted, "ASC", limit, 0, behind)
-        return [_event(row) for row in (await self._rows.table(sql, params)).to_pylist()]
+        return [event_of(row) for row in (await self._rows.table(sql, params)).to_pylist()]
 
     async def total(self, wanted: TelemetryFilter) -> tuple[int, int]:
         """How many events these are, and the time of the last one, in microseconds."""
@@ -214,5 +214,6 @@ def _raw(field: TelemetryField, name: str) -> tuple[str, dict[str, str]]:
     return f"if(JSONHas({field.holder}, {{{name}:String}}), {whole}, JSONExtractRaw({field.holder}, {nested}))", {name: field.name, **steps}
 
 
-def _event(row: Mapping[str, Any]) -> TelemetryEvent:
+def event_of(row: Mapping[str, Any]) -> TelemetryEvent:
+    """The event of a row that has these columns."""
     return TelemetryEvent(row["event_id"], row["event_name"], row["experiment"], integer(row["time_us"]), row["measurements"], row["metadata"], row["extra"])

@@ -10,7 +10,8 @@ from query_api.freshness import Freshness
 from query_api.live.telemetry_tail import AT_ONCE, TelemetryTail
 from query_api.readers.ledger import LedgerReader
 from query_api.readers.runs import Run, RunReader
-from query_api.readers.telemetry_tail import StoredEvent, TelemetryTailReader
+from query_api.readers.telemetry import TelemetryEvent
+from query_api.readers.telemetry_tail import TelemetryTailReader
 from query_api.readers.windows import WindowReader
 from tests.unit.query_api.parts import HandClock, ScriptedRows
 
@@ -25,7 +26,7 @@ class Stored:
         self.away = False
 
     def store(self, part: int, offset: int, *ids: str, tenant: str = "default", experiment: str = "", run: str = "") -> None:
-        empty = {"event_name": "a.b", "at_us": 0, "measurements": "", "metadata": ""}
+        empty = {"event_name": "a.b", "time_us": 0, "measurements": "", "metadata": "", "extra": ""}
         self.blocks[part, offset] = [{**empty, "tenant": tenant, "event_id": id, "experiment": experiment, "run_id": run} for id in ids]
 
     def answer(self, sql: str, params: Mapping[str, Any]) -> Sequence[Row]:
@@ -51,12 +52,13 @@ class Heard:
 
     def __init__(self, tenant: str = "default", experiment: str | None = None, *, runs: bool = False) -> None:
         self.tenant, self.experiment = tenant, experiment
-        self.wants_events, self.wants_runs = not runs, runs
+        self.types: frozenset[str] | None = frozenset() if runs else None
+        self.wants_runs = runs
         self.ids: list[str] = []
         self.skipped = 0
         self.told: list[str] = []
 
-    def events(self, events: Sequence[StoredEvent], skipped: int) -> None:
+    def events(self, events: Sequence[TelemetryEvent], skipped: int) -> None:
         self.ids += [event.event_id for event in events]
         self.skipped += skipped
 
