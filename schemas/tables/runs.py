@@ -69,9 +69,10 @@ RUN_METRICS = Table(
     writer="telemetry sink",
     view_source="telemetry",
     view_select=(
-        f"SELECT tenant, {RUN_ID} AS run_id, named.1 AS name, argMaxState(named.2, ({PLACE}, time)) AS last, max(named.2) AS highest, min(named.2) AS lowest "
-        "FROM telemetry ARRAY JOIN JSONExtractKeysAndValues(measurements, 'Float64') AS named "
-        f"WHERE NOT quarantined AND run_id != '' AND NOT {IS_CHECKPOINT} AND NOT {IS_LOG} AND named.1 NOT IN ({_NAMES}) AND isFinite(named.2) "
-        "GROUP BY tenant, run_id, name"
+        "SELECT tenant, run_id, named.1 AS name, argMaxState(named.2, (place, time)) AS last, max(named.2) AS highest, min(named.2) AS lowest "
+        # The place of an event is found once, before its measurements are taken apart.
+        f"FROM (SELECT tenant, {RUN_ID} AS run_id, time, {PLACE} AS place, JSONExtractKeysAndValues(measurements, 'Float64') AS measured "
+        f"FROM telemetry WHERE NOT quarantined AND run_id != '' AND NOT {IS_CHECKPOINT} AND NOT {IS_LOG}) ARRAY JOIN measured AS named "
+        f"WHERE named.1 NOT IN ({_NAMES}) AND isFinite(named.2) GROUP BY tenant, run_id, name"
     ),
 )

@@ -110,7 +110,7 @@ async def _live(stack: BenchStack) -> Figures:
     port, clickhouse = stack.ports["crucible"], stack.clickhouse()
     of_run = [load.request(PATH, body, stack.key) for body in bodies(STEPS // BATCH, run="run_read")]
     await load.run("127.0.0.1", port, of_run, len(of_run), 8)
-    await wait_for_rows(clickhouse, "run_events", STEPS)
+    await wait_for_rows(clickhouse, "telemetry", STEPS)
     await clickhouse.aclose()
     figures: Figures = {}
     conditions = f"{STEPS:,} steps of 3 measurements"
