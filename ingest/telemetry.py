@@ -1,8 +1,10 @@
 """Crucible telemetry: from a JSON body to columns and blocks."""
 
+import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -18,7 +20,8 @@ from schemas.arrow_stream import stream
 from schemas.blocks import Block, Touched
 from schemas.topics import TELEMETRY
 
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
+_LONGEST_NAME: Final = 512
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=_LONGEST_NAME)]
 
 
 class TelemetryIn(msgspec.Struct, gc=False):
@@ -34,6 +37,17 @@ class TelemetryIn(msgspec.Struct, gc=False):
 _FIELDS = {field.name for field in msgspec.structs.fields(TelemetryIn)}
 _item = msgspec.json.Decoder(TelemetryIn)
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_value = msgspec.json.Decoder()
+_MANY_DIGITS: Final = re.compile(rb"\d{309}")
+"""An integer needs so many to be beyond a double."""
+
+
+class _Event(NamedTuple):
+    """An event that was looked at as a whole."""
+
+    sent: TelemetryIn
+    name: str
+    experiment: str
 
 
 @dataclass(frozen=True)
@@ -62,7 +76,7 @@ def decode(body: bytes, received: Received, settings: IngestSettings) -> Telemet
     return TelemetryRows(_columns(good, extras, received, settings), errors)
 
 
-def _decode_item(raw: bytes) -> tuple[TelemetryIn, str]:
+def _decode_item(raw: bytes) -> tuple[_Event, str]:
     try:
         event = _item.decode(raw)
         fields = _fields.decode(raw)
@@ -72,37 +86,63 @@ def _decode_item(raw: bytes) -> tuple[TelemetryIn, str]:
         raise ValidationFailed(f"The event is not valid JSON: {error}") from error
     except RecursionError as error:
         raise ValidationFailed("The event nests too deep.") from error
-    json_rows.check_object(event.measurements, "measurements")
-    json_rows.check_object(event.metadata, "metadata")
+    name = event.event_name if isinstance(event.event_name, str) else ".".join(event.event_name)
+    if len(name) > _LONGEST_NAME:
+        message = f"`event_name` has {len(name)} characters with the dots between its parts; at most {_LONGEST_NAME} are taken."
+        raise ValidationFailed(message, details={"field": "event_name"})
+    _object(event.measurements, "measurements")
+    experiment = _object(event.metadata, "metadata").get("experiment_id")
     json_rows.times_of([event.timestamp], "timestamp")
     extra = {name: value for name, value in fields.items() if name not in _FIELDS}
-    return event, msgspec.json.encode(extra).decode() if extra else ""
+    found = _Event(event, name, experiment if isinstance(experiment, str) else "")
+    return found, msgspec.json.encode(extra).decode() if extra else ""
 
 
-def _experiment(metadata: bytes) -> str:
+def _object(raw: msgspec.Raw, field: str) -> dict[str, Any]:
+    """What is in an object that was sent; nothing for one that was not. Raises ValidationFailed also for a number beyond a double: of a text with one
+    such number ClickHouse reads nothing at all."""
+    text = bytes(raw)
+    json_rows.check_object(text, field)
+    if text[:1] != b"{":
+        return {}
     try:
-        value: Any = msgspec.json.decode(metadata).get("experiment_id") if metadata else None
-    except (msgspec.DecodeError, RecursionError):
-        return ""
-    return value if isinstance(value, str) else ""
+        value: dict[str, Any] = _value.decode(text)
+    except msgspec.ValidationError as error:
+        raise _beyond_a_double(field) from error
+    if len(text) > sys.float_info.max_10_exp and _MANY_DIGITS.search(text) and not _fits(value):
+        raise _beyond_a_double(field)
+    return value
 
 
-def _columns(events: list[TelemetryIn], extras: list[str], received: Received, settings: IngestSettings) -> pa.Table:
-    count = len(events)
+def _beyond_a_double(field: str) -> ValidationFailed:
+    return ValidationFailed(f"`{field}` has a number beyond 1.8e308: send it as a text, or leave it out.", details={"field": field})
+
+
+def _fits(value: Any) -> bool:
+    """Whether every number in it fits into a double."""
+    if isinstance(value, dict):
+        return all(map(_fits, value.values()))
+    if isinstance(value, list):
+        return all(map(_fits, value))
+    return not isinstance(value, int) or abs(value) <= sys.float_info.max
+
+
+def _columns(found: list[_Event], extras: list[str], received: Received, settings: IngestSettings) -> pa.Table:
+    count = len(found)
+    events = [each.sent for each in found]
     times = json_rows.times_of([e.timestamp for e in events], "timestamp", received.at_us)
     at = np.full(count, received.at_us, dtype=np.int64)
-    metadata = json_objects.column([JsonObjects.of([e.metadata for e in events], "metadata")])
     columns = {
         "tenant": pa.repeat(received.tenant, count),
-        "event_name": pa.array([e.event_name if isinstance(e.event_name, str) else ".".join(e.event_name) for e in events], pa.string()),
-        "experiment": pa.array([_experiment(raw) for raw in metadata.to_pylist()], pa.string()),
+        "event_name": pa.array([each.name for each in found], pa.string()),
+        "experiment": pa.array([each.experiment for each in found], pa.string()),
         "event_id": pa.array([e.id or received.id_prefix + str(i) for i, e in enumerate(events)], pa.string()),
         "keyed": pa.array([int(e.id is not None) for e in events], pa.uint8()),
         "time": json_rows.micros_column(times),
         "received": json_rows.micros_column(at),
         "quarantined": pa.array(json_rows.quarantined(times, at, settings)),
         "measurements": json_objects.column([JsonObjects.of([e.measurements for e in events], "measurements")]),
-        "metadata": metadata,
+        "metadata": json_objects.column([JsonObjects.of([e.metadata for e in events], "metadata")]),
         "extra": pa.array(extras, pa.string()),
     }
     return pa.table(columns)

@@ -34,9 +34,9 @@ class NewTelemetryEvent(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     event_name: _Text | Annotated[list[_Text], Field(min_length=1, max_length=32)] = Field(
-        description="Parts of the name, or the name with dots between them.", examples=[["crucible", "model", "inference"]]
+        description="Parts of the name, or the name with dots between them: at most 512 characters.", examples=[["crucible", "model", "inference"]]
     )
-    measurements: dict[str, Any] | None = Field(None, description="Numbers, by name.", examples=[{"duration_ms": 234, "tokens": 150}])
+    measurements: dict[str, Any] | None = Field(None, description="Numbers, by name, none beyond 1.8e308.", examples=[{"duration_ms": 234, "tokens": 150}])
     metadata: dict[str, Any] | None = Field(
         None,
         description="What it belongs to. `experiment_id`, `run_id` and `model`, when they are texts, can be filtered by.",

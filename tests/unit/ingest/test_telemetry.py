@@ -54,12 +54,29 @@ def test_an_experiment_that_is_no_text_is_none(metadata: dict[str, Any]) -> None
         ({"event_name": "x", "measurements": [1]}, "measurements"),
         ({"event_name": "x", "metadata": 5}, "metadata"),
         ({"event_name": "x", "timestamp": "soon"}, "timestamp"),
+        ({"event_name": ["x" * 500, "y" * 12]}, "event_name"),
+        ({"event_name": "x", "measurements": {"a": {"b": [-(10**309)]}}}, "measurements"),
+        ({"event_name": "x", "metadata": {"a": 10**4_000}}, "metadata"),
     ],
 )
 def test_a_bad_item_is_named_and_the_others_are_taken(item: dict[str, Any], field: str) -> None:
     rows = batch({"event_name": "a"}, item, {"event_name": "b"})
     assert [(error.index, error.field) for error in rows.errors] == [(1, field)]
     assert [row["event_name"] for row in rows.table.to_pylist()] == ["a", "b"] and rows.rows == 2
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1.8e308", "9" * 400 + ".5"])
+def test_a_number_beyond_a_double_is_refused_with_its_field(number: str) -> None:
+    body = f'{{"events": [{{"event_name": "a", "measurements": {{"ms": 1, "loss": {number}}}}}, {{"event_name": "b"}}]}}'
+    rows = telemetry.decode(body.encode(), RECEIVED, SETTINGS)
+    (error,) = rows.errors
+    assert (error.index, error.field, rows.rows) == (0, "measurements", 1) and "1.8e308" in error.message
+
+
+def test_what_only_looks_like_a_large_number_is_taken() -> None:
+    kept = {"text": "9" * 400, "named 1e999": 1.7e308, "long": int("9" * 308), "small": 1e-320}
+    (row,) = batch({"event_name": ["x" * 500, "y" * 11], "measurements": kept}).table.to_pylist()
+    assert json.loads(row["measurements"]) == kept and len(row["event_name"]) == 512
 
 
 def test_what_is_no_batch_is_refused() -> None:
