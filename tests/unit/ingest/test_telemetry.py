@@ -105,3 +105,21 @@ def test_a_block_holds_the_parts_and_names_its_events() -> None:
     block = telemetry.assembler(SystemClock())([batch({"event_name": "a"}), batch({"event_name": "b"}, {"event_name": "a"})], "batch-1")
     assert (block.rows, block.schema_id) == (3, "telemetry/1") and {touched.subject for touched in block.touched} == {"a", "b"}
     assert Block.from_record("telemetry", block.headers(), block.body) == block
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"event_name": "run"},
+        {"event_name": ["run", "stop"], "id": "m", "timestamp": "2026-09-01T00:00:00.5+02:00"},
+        {"event_name": "run", "measurements": {"a": 1.5e300, "b": [1, {"c": 2}]}, "metadata": {"experiment_id": "e", "deep": {"x": None}}},
+        {"event_name": "run", "measurements": None, "metadata": None, "timestamp": None, "id": None},
+        {"event_name": "run", "metadata": {"experiment_id": 5}, "timestamp": "1971-01-01"},
+        {"event_name": "run", "metadata": {"text": "1e400 \u00e9"}},
+    ],
+)
+def test_an_event_is_the_same_beside_one_that_is_refused(item: dict[str, Any]) -> None:
+    """A batch without a fault is looked at as a whole, another one event by event."""
+    whole, beside = batch(item), batch(item, {"event_name": 5})
+    assert len(beside.errors) == 1 and whole.table.to_pylist() == beside.table.to_pylist()
+    assert whole.table.schema == beside.table.schema
