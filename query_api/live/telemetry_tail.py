@@ -61,7 +61,7 @@ class TelemetryTail:
         """By partition the offset of the last block looked at; None while nobody listens."""
         self._touched: set[tuple[str, str, str]] = set()
         self._runs_rest_until = 0.0
-        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str, str], None] = OrderedDict()
         self._wake = asyncio.Event()
 
     async def listen(self, listener: Listener) -> None:
@@ -139,7 +139,7 @@ class TelemetryTail:
         self._runs_rest_until = ended + REST * (ended - began)
 
     def _is_new(self, tenant: str, event: TelemetryEvent) -> bool:
-        key = (tenant, event.event_id)
+        key = (tenant, event.event_name, event.event_id)
         if key in self._known:
             return False
         self._known[key] = None
