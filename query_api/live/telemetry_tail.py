@@ -1,14 +1,14 @@
 """Follows telemetry as it is stored, for live clients: one look for all of them, and none while nobody listens."""
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 import structlog
 
 from infra.runtime.clock import Clock
-from infra.runtime.errors import MillstreamError
+from infra.runtime.errors import MillstreamError, QueryLimit
 from query_api.freshness import Freshness
 from query_api.readers.runs import Run, RunReader
 from query_api.readers.telemetry_tail import Range, StoredEvent, TelemetryTailReader
@@ -21,7 +21,11 @@ LOOK_S: Final = 0.25
 AWAY_S: Final = 1.0
 """After one that failed."""
 AT_ONCE: Final = 2_000
-"""Events that one look hands out at most; clients are told how many they did not get."""
+"""Events that one look hands out at most, each tenant its share of them; clients are told how many they did not get."""
+AT_ONCE_LARGE: Final = 100
+"""The same where so many are more than one read may take."""
+RUNS_AT_ONCE: Final = 10_000
+"""Runs that wait to be read at most; the next event of one that is left out brings it back."""
 REST: Final = 4.0
 """For so many times as long as the runs took to read nobody reads them again."""
 REMEMBERED: Final = 10_000
@@ -59,7 +63,7 @@ class TelemetryTail:
         """By partition the offset of the last block looked at; None while nobody listens."""
         self._touched: set[tuple[str, str, str]] = set()
         self._runs_rest_until = 0.0
-        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str, str], None] = OrderedDict()
         self._wake = asyncio.Event()
 
     async def listen(self, listener: Listener) -> None:
@@ -76,7 +80,7 @@ class TelemetryTail:
         self._listeners.discard(listener)
 
     async def run(self) -> None:
-        """Until cancelled. A look that fails is repeated; nothing is passed over."""
+        """Until cancelled. A look that fails is repeated; only what is too much for any read is passed over."""
         while True:
             if not self._listeners:
                 self._place = None
@@ -98,8 +102,7 @@ class TelemetryTail:
         ranges = [each for each in ranges if each[2] != each[1]]
         if ranges:
             await self._events(ranges)
-            if tenants := self._tenants(runs=True):
-                self._touched |= await self._reader.runs(ranges, tenants)
+            await self._touch(ranges)
         self._place = marks
         await self._read_runs()
 
@@ -107,7 +110,7 @@ class TelemetryTail:
         tenants = self._tenants(runs=False)
         if not tenants:
             return
-        found, counts = await self._reader.events(ranges, tenants, AT_ONCE)
+        found, counts = await self._found(ranges, tenants)
         events = [event for event in found if self._is_new(event)]
         seen = {tenant: sum(event.tenant == tenant for event in found) for tenant in tenants}
         for listener in [each for each in self._listeners if each.wants_events]:
@@ -115,6 +118,37 @@ class TelemetryTail:
             skipped = counts.get(listener.tenant, 0) - seen[listener.tenant]
             if mine or skipped:
                 listener.events(mine, skipped)
+
+    async def _found(self, ranges: Sequence[Range], tenants: Sequence[str]) -> tuple[list[StoredEvent], Mapping[str, int]]:
+        """What is handed out, and how many events each tenant has there."""
+        at_once = AT_ONCE
+        try:
+            found = await self._reader.events(ranges, tenants, at_once)
+            if len(found) < at_once:
+                return found, Counter(event.tenant for event in found)
+        except QueryLimit:
+            found, at_once = [], AT_ONCE_LARGE
+        counts = await self._reader.counts(ranges, tenants)
+        if len(counts) > 1 or not found:
+            # Where one tenant sends more or larger events than the others, these get theirs all the same.
+            found = [event for tenant in counts for event in await self._share(ranges, tenant, max(1, at_once // len(counts)))]
+        return found, counts
+
+    async def _share(self, ranges: Sequence[Range], tenant: str, limit: int) -> list[StoredEvent]:
+        try:
+            return await self._reader.events(ranges, [tenant], limit)
+        except QueryLimit as error:
+            _log.warning("telemetry not told to live clients", tenant=tenant, problem=error.message)
+            return []
+
+    async def _touch(self, ranges: Sequence[Range]) -> None:
+        tenants, room = self._tenants(runs=True), RUNS_AT_ONCE - len(self._touched)
+        if not tenants or room <= 0:
+            return
+        try:
+            self._touched |= await self._reader.runs(ranges, tenants, room)
+        except QueryLimit as error:
+            _log.warning("runs not told to live clients", problem=error.message)
 
     async def _read_runs(self) -> None:
         began = self._clock.monotonic()
@@ -130,6 +164,8 @@ class TelemetryTail:
                     mine = [run for run in runs.values() if listener.experiment in (None, run.experiment)]
                     if mine:
                         listener.runs(mine)
+        except QueryLimit as error:
+            _log.warning("runs not told to live clients", problem=error.message)
         except MillstreamError:
             self._touched |= touched
             raise
@@ -137,7 +173,7 @@ class TelemetryTail:
         self._runs_rest_until = ended + REST * (ended - began)
 
     def _is_new(self, event: StoredEvent) -> bool:
-        key = (event.tenant, event.event_id)
+        key = (event.tenant, event.event_name, event.event_id)
         if key in self._known:
             return False
         self._known[key] = None

@@ -16,7 +16,7 @@ ORDER BY received, part, offset, event_id LIMIT {{limit:UInt32}}
 _COUNT: Final = "SELECT tenant, count() AS events FROM telemetry WHERE ({ranges}) AND tenant IN {{tenants:Array(String)}} GROUP BY tenant"
 _RUNS: Final = f"""
 SELECT DISTINCT tenant, experiment, {RUN_ID} AS run_id FROM telemetry
-WHERE ({{ranges}}) AND tenant IN {{{{tenants:Array(String)}}}} AND experiment != '' AND run_id != ''
+WHERE ({{ranges}}) AND tenant IN {{{{tenants:Array(String)}}}} AND experiment != '' AND run_id != '' LIMIT {{{{limit:UInt32}}}}
 """
 
 Range = tuple[int, int, int]
@@ -43,23 +43,25 @@ class TelemetryTailReader:
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
 
-    async def events(self, ranges: Sequence[Range], tenants: Sequence[str], limit: int) -> tuple[list[StoredEvent], Mapping[str, int]]:
-        """The first `limit` events of these tenants in the blocks, as they were received, and how many each tenant has there."""
+    async def events(self, ranges: Sequence[Range], tenants: Sequence[str], limit: int) -> list[StoredEvent]:
+        """The first `limit` events of these tenants in the blocks, as they were received."""
         where, params = _where(ranges, tenants)
         rows = await self._rows.query(_EVENTS.format(ranges=where), {**params, "limit": limit})
-        found = [
+        return [
             StoredEvent(row["tenant"], row["event_id"], row["event_name"], row["experiment"], integer(row["at_us"]), row["measurements"], row["metadata"])
             for row in rows
         ]
-        if len(found) < limit:
-            return found, {tenant: sum(event.tenant == tenant for event in found) for tenant in {event.tenant for event in found}}
-        counts = await self._rows.query(_COUNT.format(ranges=where), params)
-        return found, {row["tenant"]: integer(row["events"]) for row in counts}
 
-    async def runs(self, ranges: Sequence[Range], tenants: Sequence[str]) -> set[tuple[str, str, str]]:
-        """Tenant, experiment and id of the runs that have events in the blocks."""
+    async def counts(self, ranges: Sequence[Range], tenants: Sequence[str]) -> Mapping[str, int]:
+        """How many events each of these tenants has in the blocks; those without one are left out."""
         where, params = _where(ranges, tenants)
-        return {(row["tenant"], row["experiment"], row["run_id"]) for row in await self._rows.query(_RUNS.format(ranges=where), params)}
+        return {row["tenant"]: integer(row["events"]) for row in await self._rows.query(_COUNT.format(ranges=where), params)}
+
+    async def runs(self, ranges: Sequence[Range], tenants: Sequence[str], limit: int) -> set[tuple[str, str, str]]:
+        """Tenant, experiment and id of the runs that have events in the blocks, of more than `limit` some."""
+        where, params = _where(ranges, tenants)
+        rows = await self._rows.query(_RUNS.format(ranges=where), {**params, "limit": limit})
+        return {(row["tenant"], row["experiment"], row["run_id"]) for row in rows}
 
 
 def _where(ranges: Sequence[Range], tenants: Sequence[str]) -> tuple[str, dict[str, Any]]:
