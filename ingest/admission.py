@@ -46,8 +46,8 @@ def key_text(headers: Mapping[str, str]) -> str:
 
 
 def _session_token(headers: Mapping[str, str], cookie: str) -> str:
-    """Empty beside an `Authorization` of any kind: what is said explicitly counts or is refused."""
-    return "" if "authorization" in headers else cookie_value(headers.get("cookie", ""), cookie)
+    """Empty beside an `Authorization` that says anything: what is said explicitly counts or is refused."""
+    return "" if headers.get("authorization", "").strip() else cookie_value(headers.get("cookie", ""), cookie)
 
 
 def caller_of(key: Key) -> Caller:
@@ -137,7 +137,11 @@ class Admission:
 
     def recognise(self, headers: Iterable[tuple[bytes, bytes]], cookie: str = "") -> Caller | None:
         """The caller of a request that the query service will judge, from its raw headers; None without a valid key or session."""
-        given = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers if name in _CALLER_HEADERS}
+        given: dict[str, str] = {}
+        for name, value in headers:
+            if name in _CALLER_HEADERS:
+                # The first of several counts, as in the query service: else the caller it lets in would not be the one who is counted.
+                given.setdefault(name.decode("latin-1"), value.decode("latin-1"))
         text = key_text(given)
         if text:
             return self._known(text)

@@ -69,12 +69,12 @@ _ML_MODELS = (
     *(f"{method} {_CRUCIBLE}/models" for method in ("GET", "POST")),
     *(f"{method} {_ML_MODEL}" for method in ("GET", "PATCH", "DELETE")),
 )
-_RUN: Final = f"{_CRUCIBLE}/runs/{{run_id}}"
+_RUN: Final = f"{_CRUCIBLE}/runs/{{run_id:path}}"
 _RUNS = (
     f"GET {_CRUCIBLE}/runs",
     f"GET {_ML_EXPERIMENT}/runs",
     f"GET {_ML_EXPERIMENT}",
-    *(f"GET {_RUN}{part}" for part in ("", "/checkpoints", "/checkpoints/{checkpoint_id}/download")),
+    *(f"GET {_RUN}{part}" for part in ("", "/checkpoints", "/checkpoints/{checkpoint_id:path}/download")),
 )
 _SESSION = tuple(f"{method} {_CRUCIBLE}/session" for method in ("POST", "DELETE"))
 _TELEMETRY = (*(f"GET {_CRUCIBLE}/telemetry/{part}" for part in ("events", "aggregate")), f"POST {_CRUCIBLE}/telemetry/export")

@@ -6,7 +6,12 @@ ends with `stop` or `exception`, and the registry of events of crucible_telemetr
 
 from typing import Final
 
-RUN_ID: Final = "if(JSONType(metadata, 'run_id') = 'String', JSONExtractString(metadata, 'run_id'), if(JSONType(metadata, 'run_id') IN ('Int64', 'UInt64'), JSONExtractRaw(metadata, 'run_id'), ''))"
+LONGEST_RUN_ID: Final = 512
+"""Characters. What is longer is no id: it would make every list that it is in too large to be read."""
+RUN_ID: Final = f"""multiIf(
+    JSONType(metadata, 'run_id') = 'String',
+    if(lengthUTF8(JSONExtractString(metadata, 'run_id')) <= {LONGEST_RUN_ID}, JSONExtractString(metadata, 'run_id'), ''),
+    JSONType(metadata, 'run_id') IN ('Int64', 'UInt64'), JSONExtractRaw(metadata, 'run_id'), '')"""
 """Text, empty for an event of no run. A whole number is taken as text."""
 
 _PARTS: Final = "splitByChar('.', event_name)"
@@ -46,10 +51,15 @@ PLACE: Final = f"ifNull({STEP}, ifNull({EPOCH}, -1.))"
 PROGRESS: Final = _number(("measurements", "progress"), ("metadata", "progress"))
 """How far the event says the run is; empty where it says nothing."""
 
-HYPERPARAMETERS: Final = (
-    """if(position(metadata, '"hyperparameters"') > 0 AND JSONType(metadata, 'hyperparameters') = 'Object', JSONExtractRaw(metadata, 'hyperparameters'), '')"""
-)
-"""JSON object, or empty."""
+STATUS_RANK: Final = f"toUInt8(indexOf(['pending', 'running', 'completed', 'failed'], {STATUS}))"
+"""Which of several states counts that are said of the same instant: clocks may be coarse, and what ended does not run any more."""
+
+_MOST_HYPERPARAMETERS: Final = 16_384
+HYPERPARAMETERS: Final = f"""if(
+    position(metadata, '"hyperparameters"') > 0 AND JSONType(metadata, 'hyperparameters') = 'Object'
+    AND length(JSONExtractRaw(metadata, 'hyperparameters')) <= {_MOST_HYPERPARAMETERS},
+    JSONExtractRaw(metadata, 'hyperparameters'), '')"""
+"""JSON object, or empty. Those of more than 16 KiB are left out, since a run keeps all that its events named together."""
 
 NO_METRICS: Final = ("step", "global_step", "epoch", "progress", "attempt", "system_time", "monotonic_time")
 """Measurements that say where and when, and are no metrics."""

@@ -134,7 +134,8 @@ class QuerySettings(BaseSettings):
     live_queue: int = Field(256, ge=1, description="Updates a live client may lag before states are coalesced.")
     live_heartbeat_s: float = Field(15.0, gt=0, description="Seconds between heartbeats on a live connection.")
     checkpoint_dir: Path | None = Field(
-        None, description="Folder of the checkpoints that runs write, from which they may be downloaded; nothing outside of it is given."
+        None,
+        description="Folder of the checkpoints that runs write, with a folder for each tenant, named by its id; a tenant may download what is in its own.",
     )
 
 

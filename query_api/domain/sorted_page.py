@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
+
+from msgspec import Meta
 
 from infra.runtime.errors import ValidationFailed
 from query_api.control.sorted_list import After, Part, Sort
@@ -10,6 +12,7 @@ from query_api.domain.cursor import decode_cursor, encode_cursor
 
 Item = TypeVar("Item")
 LARGEST = 2**63 - 1
+_Whole = Annotated[int, Meta(ge=0, le=LARGEST)]
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,8 @@ class Wanted:
         """
         if self.cursor is None:
             return Part(sort, self.per_page + 1, (self.page - 1) * self.per_page)
-        name, value, number = decode_cursor(self.cursor, tuple[str, str | int, int])
-        if name != _name(sort) or isinstance(value, str) != of_text or not (0 <= number <= LARGEST):
+        name, value, number = decode_cursor(self.cursor, tuple[str, str | _Whole, _Whole])
+        if name != _name(sort) or isinstance(value, str) != of_text:
             raise ValidationFailed(
                 "the cursor belongs to a list in another order; keep `sort` as it was, or start again without the cursor",
                 details={"cursor": ["belongs to another order"]},

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import structlog
 
-from infra.runtime.errors import MillstreamError, Overloaded, TooLarge
+from infra.runtime.errors import Forbidden, MillstreamError, Overloaded, TooLarge
 from query_api.access import Caller
 from query_api.errors import Defect
 from query_api.live.channel_topics import ChannelTopics, Joined
@@ -18,7 +18,7 @@ from query_api.live.session import Gone
 _log = structlog.get_logger()
 
 IDLE_S: Final = 60.0
-"""A client that says nothing for so long is gone; it sends a heartbeat every 30 s."""
+"""A client that says nothing for so long, or takes none of what waits for it, is gone; it sends a heartbeat every 30 s."""
 LOOK_S: Final = 1.0
 """How often a connection looks whether its key still holds."""
 MAX_MESSAGE: Final = 65_536
@@ -48,7 +48,7 @@ class _Topic(NamedTuple):
 class ChannelSocket:
     """Runs one connection: a loop that reads messages, one that sends, one that looks after the key."""
 
-    def __init__(self, wire: Wire, serializer: Serializer, topics: ChannelTopics, caller: Caller, admit: Callable[[], object]) -> None:
+    def __init__(self, wire: Wire, serializer: Serializer, topics: ChannelTopics, caller: Caller, admit: Callable[[], Caller]) -> None:
         """`admit` raises Unauthenticated or Forbidden once the client may no longer be here."""
         self._wire = wire
         self._serializer = serializer
@@ -60,6 +60,7 @@ class ChannelSocket:
         self._size = 0
         self._skipped: Counter[str] = Counter()
         self._ready = asyncio.Event()
+        self._taken = asyncio.Event()
 
     async def run(self) -> None:
         """Until either side ends it; never raises for what a client does."""
@@ -87,6 +88,7 @@ class ChannelSocket:
     async def _read(self) -> None:
         while True:
             async with asyncio.timeout(IDLE_S):
+                await self._room()
                 text = await self._wire.receive()
             if len(text) > MAX_MESSAGE:
                 raise TooLarge(f"a message may have {MAX_MESSAGE} characters")
@@ -97,6 +99,12 @@ class ChannelSocket:
                 await self._join(message)
             else:
                 self._handle(message)
+
+    async def _room(self) -> None:
+        """Until its answers fit in: a client that does not read is not read either. Pushes alone never need so much."""
+        while self._size > 2 * MAX_WAITING:
+            self._taken.clear()
+            await self._taken.wait()
 
     async def _join(self, message: Message) -> None:
         self._leave(message.topic)
@@ -166,6 +174,7 @@ class ChannelSocket:
             text = self._waiting.popleft()
             self._size -= len(text)
             await self._wire.send_text(text)
+            self._taken.set()
 
     def _say_what_was_left_out(self) -> None:
         skipped, self._skipped = self._skipped, Counter()
@@ -177,7 +186,8 @@ class ChannelSocket:
     async def _look(self) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
-            self._admit()
+            if self._admit().permissions != self._caller.permissions:
+                raise Forbidden("what this key may do has changed; connect again")
 
     async def _close(self, error: MillstreamError) -> None:
         try:

@@ -75,15 +75,20 @@ class ChannelTopics:
         experiment = await self._store.get(tenant, id)
         if experiment is None:
             raise NotFound(f"there is no experiment {id[:100]}")
-        places, _ = await self._runs.page(tenant, RunFilter(experiment=id), limit=_RUNS)
-        runs = await self._runs.runs(tenant, [place.run_id for place in places])
-        channel = ExperimentChannel(push, experiment, list(runs.values()), self._clock)
-        # What comes between the reads and here is told by the next look, which compares with what was read.
-        await self._tail.listen(channel)
-        self._watch.listen(channel)
+        channel = ExperimentChannel(push, experiment, self._clock)
 
         def leave() -> None:
             self._tail.leave(channel)
             self._watch.leave(channel)
 
+        # First listen, then read: what is stored in between is in one or the other.
+        self._watch.listen(channel)
+        try:
+            await self._tail.listen(channel)
+            places, _ = await self._runs.page(tenant, RunFilter(experiment=id), limit=_RUNS)
+            runs = await self._runs.runs(tenant, [place.run_id for place in places])
+        except BaseException:
+            leave()
+            raise
+        channel.begin(list(runs.values()))
         return Joined(channel, leave, {"status": experiment.status})

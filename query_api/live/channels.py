@@ -17,6 +17,8 @@ Push = Callable[[str, dict[str, Any]], None]
 Answer = dict[str, Any]
 
 MAX_TYPES: Final = 100
+_LONGEST_TYPE: Final = 512
+"""Characters: no event has a longer name."""
 _FINISHED: Final = ("completed", "failed", "cancelled")
 
 
@@ -34,14 +36,21 @@ class ExperimentChannel:
     types: frozenset[str] | None = frozenset()
     wants_runs = True
 
-    def __init__(self, push: Push, experiment: MlExperiment, runs: Sequence[Run], clock: Clock) -> None:
-        """`experiment` and its `runs` are what the client can know from reading them; it is told of what differs from them."""
+    def __init__(self, push: Push, experiment: MlExperiment, clock: Clock) -> None:
+        """`experiment` is what the client can know from reading it; it is told of what differs from that. Of runs it is told from `begin` on."""
         self.tenant = experiment.tenant
         self.experiment: str | None = experiment.id
         self._push = push
         self._clock = clock
         self._status = experiment.status
+        self._known: dict[str, tuple[str, float | None]] = {}
+        self._early: list[Run] | None = []
+
+    def begin(self, runs: Sequence[Run]) -> None:
+        """`runs` are those that the client can know. What came while they were read is told now, where it differs from them."""
         self._known = {run.run_id: (run.status, progress_of(run)) for run in runs}
+        early, self._early = self._early or [], None
+        self.runs(early)
 
     def handle(self, event: str, payload: dict[str, Any]) -> Answer:
         raise InvalidArgument(f"an experiment takes no event {event[:100]}")
@@ -57,6 +66,9 @@ class ExperimentChannel:
         """Nothing: runs say what telemetry comes to."""
 
     def runs(self, runs: Sequence[Run]) -> None:
+        if self._early is not None:
+            self._early += runs
+            return
         for run in runs:
             progress = progress_of(run)
             status_before, progress_before = self._known.get(run.run_id, ("", None))
@@ -140,6 +152,8 @@ def _types(payload: dict[str, Any]) -> frozenset[str]:
     found = payload.get("event_types")
     if not isinstance(found, list) or not found or not all(isinstance(each, str) and each for each in found):
         raise InvalidArgument('send `{"event_types": ["model.inference"]}`')
+    if any(len(each) > _LONGEST_TYPE for each in found):
+        raise InvalidArgument(f"an event type has at most {_LONGEST_TYPE} characters")
     return frozenset(found)
 
 

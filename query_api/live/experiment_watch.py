@@ -34,12 +34,14 @@ class ExperimentWatch:
         self._store = store
         self._control = control
         self._listeners: set[StateListener] = set()
-        self._seen: object = None
+        self._joins = 0
+        self._seen: tuple[object, int] | None = None
         self._wake = asyncio.Event()
 
     def listen(self, listener: StateListener) -> None:
-        """From now on the listener hears of changes; what it knows already it has read itself."""
+        """From now on the listener hears of changes, also of those that were committed since it read what it knows."""
         self._listeners.add(listener)
+        self._joins += 1
         self._wake.set()
 
     def leave(self, listener: StateListener) -> None:
@@ -60,8 +62,8 @@ class ExperimentWatch:
 
     async def look(self) -> None:
         """Tell of what was committed since the last look. Raises Unavailable without the control store."""
-        commits = self._control.commits()
-        if commits == self._seen:
+        state = (self._control.commits(), self._joins)
+        if state == self._seen:
             return
         listeners: dict[str, list[StateListener]] = defaultdict(list)
         for listener in self._listeners:
@@ -71,5 +73,5 @@ class ExperimentWatch:
             found = await self._store.changed_lately(tenant, wanted)
             for listener in of_tenant:
                 listener.changed([each for each in found if listener.experiment in (None, each.id)])
-        # Only now: what was committed while this looked is looked at again.
-        self._seen = commits
+        # Only now: for what was committed or who came while this looked it looks again.
+        self._seen = state

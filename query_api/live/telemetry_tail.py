@@ -1,18 +1,18 @@
 """Follows telemetry as it is stored, for live clients: one look for all of them, and none while nobody listens."""
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 import structlog
 
 from infra.runtime.clock import Clock
-from infra.runtime.errors import MillstreamError
+from infra.runtime.errors import MillstreamError, QueryLimit
 from query_api.freshness import Freshness
 from query_api.readers.runs import Run, RunReader
 from query_api.readers.telemetry import TelemetryEvent
-from query_api.readers.telemetry_tail import Range, TelemetryTailReader
+from query_api.readers.telemetry_tail import Range, TelemetryTailReader, Types
 from schemas.topics import TELEMETRY
 
 _log = structlog.get_logger()
@@ -22,7 +22,11 @@ LOOK_S: Final = 0.25
 AWAY_S: Final = 1.0
 """After one that failed."""
 AT_ONCE: Final = 2_000
-"""Events that one look hands out at most; clients are told how many they did not get."""
+"""Events that one look hands out at most, each tenant its share of them; clients are told how many they did not get."""
+AT_ONCE_LARGE: Final = 100
+"""The same where so many are more than one read may take."""
+RUNS_AT_ONCE: Final = 10_000
+"""Runs that wait to be read at most; the next event of one that is left out brings it back."""
 REST: Final = 4.0
 """For so many times as long as the runs took to read nobody reads them again."""
 REMEMBERED: Final = 10_000
@@ -78,7 +82,7 @@ class TelemetryTail:
         self._listeners.discard(listener)
 
     async def run(self) -> None:
-        """Until cancelled. A look that fails is repeated; nothing is passed over."""
+        """Until cancelled. A look that fails is repeated; only what is too much for any read is passed over."""
         while True:
             if not self._listeners:
                 self._place = None
@@ -100,8 +104,7 @@ class TelemetryTail:
         ranges = [each for each in ranges if each[2] != each[1]]
         if ranges:
             await self._events(ranges)
-            if tenants := sorted({each.tenant for each in self._listeners if each.wants_runs}):
-                self._touched |= await self._reader.runs(ranges, tenants)
+            await self._touch(ranges)
         self._place = marks
         await self._read_runs()
 
@@ -110,13 +113,44 @@ class TelemetryTail:
         if not listeners:
             return
         types = None if any(each.types is None for each in listeners) else sorted({name for each in listeners for name in each.types or ()})
-        found, counts = await self._reader.events(ranges, sorted({each.tenant for each in listeners}), types, AT_ONCE)
+        found, counts = await self._found(ranges, sorted({each.tenant for each in listeners}), types)
         events = [(tenant, event) for tenant, event in found if self._is_new(tenant, event)]
         for listener in listeners:
             mine = [event for tenant, event in events if tenant == listener.tenant and listener.experiment in (None, event.experiment)]
             skipped = counts.get(listener.tenant, 0) - sum(tenant == listener.tenant for tenant, _ in found)
             if mine or skipped:
                 listener.events(mine, skipped)
+
+    async def _found(self, ranges: Sequence[Range], tenants: Sequence[str], types: Types) -> tuple[list[tuple[str, TelemetryEvent]], Mapping[str, int]]:
+        """What is handed out, and how many events of the types each tenant has there."""
+        at_once = AT_ONCE
+        try:
+            found = await self._reader.events(ranges, tenants, types, at_once)
+            if len(found) < at_once:
+                return found, Counter(tenant for tenant, _ in found)
+        except QueryLimit:
+            found, at_once = [], AT_ONCE_LARGE
+        counts = await self._reader.counts(ranges, tenants, types)
+        if len(counts) > 1 or not found:
+            # Where one tenant sends more or larger events than the others, these get theirs all the same.
+            found = [each for tenant in counts for each in await self._share(ranges, tenant, types, max(1, at_once // len(counts)))]
+        return found, counts
+
+    async def _share(self, ranges: Sequence[Range], tenant: str, types: Types, limit: int) -> list[tuple[str, TelemetryEvent]]:
+        try:
+            return await self._reader.events(ranges, [tenant], types, limit)
+        except QueryLimit as error:
+            _log.warning("telemetry not told to live clients", tenant=tenant, problem=error.message)
+            return []
+
+    async def _touch(self, ranges: Sequence[Range]) -> None:
+        tenants, room = sorted({each.tenant for each in self._listeners if each.wants_runs}), RUNS_AT_ONCE - len(self._touched)
+        if not tenants or room <= 0:
+            return
+        try:
+            self._touched |= await self._reader.runs(ranges, tenants, room)
+        except QueryLimit as error:
+            _log.warning("runs not told to live clients", problem=error.message)
 
     async def _read_runs(self) -> None:
         began = self._clock.monotonic()
@@ -132,6 +166,8 @@ class TelemetryTail:
                     mine = [run for run in runs.values() if listener.experiment in (None, run.experiment)]
                     if mine:
                         listener.runs(mine)
+        except QueryLimit as error:
+            _log.warning("runs not told to live clients", problem=error.message)
         except MillstreamError:
             self._touched |= touched
             raise

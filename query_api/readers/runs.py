@@ -1,8 +1,9 @@
 """Runs of experiments: which there are, and what the telemetry of one says of its state, its metrics and its checkpoints."""
 
 import json
+import sys
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -38,6 +39,10 @@ _CHECKPOINTS: Final = f"""
 SELECT run_id, event_id, toUnixTimestamp64Micro(time) AS at_us, {STEP} AS step, {EPOCH} AS epoch, measurements, metadata
 FROM run_events FINAL WHERE tenant = {{tenant:String}} AND run_id IN {{runs:Array(String)}} AND {IS_CHECKPOINT} ORDER BY run_id, time, event_id
 """
+
+
+_IDS_AT_ONCE: Final = 24_000
+"""Bytes of ids that one statement names."""
 
 
 class RunPlace(NamedTuple):
@@ -118,21 +123,40 @@ class RunReader:
 
     async def runs(self, tenant: str, run_ids: Sequence[str]) -> dict[str, Run]:
         """These runs with their metrics, by id; none for ids that no event named."""
-        if not run_ids:
-            return {}
-        params = {"tenant": tenant, "runs": list(run_ids)}
-        found = {row["run_id"]: _run(row) for row in await self._rows.query(_STATE, params)}
-        for row in await self._rows.query(_METRICS, params) if found else ():
-            found[row["run_id"]].metrics[row["name"]] = float(row["value"])
-            found[row["run_id"]].highest[row["name"]] = float(row["most"])
+        found: dict[str, Run] = {}
+        for part in _parts(run_ids):
+            params = {"tenant": tenant, "runs": part}
+            states = await self._rows.query(_STATE, params)
+            found |= {row["run_id"]: _run(row) for row in states}
+            for row in await self._rows.query(_METRICS, params) if states else ():
+                # A run may have begun between the two reads.
+                if row["run_id"] in found:
+                    found[row["run_id"]].metrics[row["name"]] = float(row["value"])
+                    found[row["run_id"]].highest[row["name"]] = float(row["most"])
         return found
 
     async def checkpoints(self, tenant: str, run_ids: Sequence[str]) -> dict[str, list[Checkpoint]]:
         """The checkpoints of each of these runs, the oldest first."""
         found: dict[str, list[Checkpoint]] = defaultdict(list)
-        for row in await self._rows.query(_CHECKPOINTS, {"tenant": tenant, "runs": list(run_ids)}) if run_ids else ():
-            found[row["run_id"]].append(_checkpoint(row))
+        for part in _parts(run_ids):
+            for row in await self._rows.query(_CHECKPOINTS, {"tenant": tenant, "runs": part}):
+                found[row["run_id"]].append(_checkpoint(row))
         return found
+
+
+def _parts(run_ids: Sequence[str]) -> Iterator[list[str]]:
+    """The ids in as many lists as it takes for each to be a parameter of a statement, also where all of its characters are escaped."""
+    part: list[str] = []
+    size = 0
+    for id in run_ids:
+        length = len(id.encode())
+        if part and size + length > _IDS_AT_ONCE:
+            yield part
+            part, size = [], 0
+        part.append(id)
+        size += length
+    if part:
+        yield part
 
 
 def _run(row: Mapping[str, Any]) -> Run:
@@ -158,9 +182,7 @@ def _checkpoint(row: Mapping[str, Any]) -> Checkpoint:
     measured, told = (_object(row[name]) for name in ("measurements", "metadata"))
     path = next((told[name] for name in ("path", "checkpoint_path") if isinstance(told.get(name), str)), "")
     name = told.get("checkpoint_id")
-    metrics = {
-        name: float(value) for name, value in measured.items() if isinstance(value, int | float) and not isinstance(value, bool) and name not in NO_METRICS
-    }
+    metrics = {name: float(value) for name, value in measured.items() if _is_number(value) and name not in NO_METRICS}
     return Checkpoint(
         name if isinstance(name, str) and name else row["event_id"], integer(row["at_us"]), _number(row["step"]), _number(row["epoch"]), path, metrics
     )
@@ -171,6 +193,13 @@ def _number(value: float | None) -> float | None:
     return None if value is None else float(value)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
 def _object(text: str) -> dict[str, Any]:
-    value = json.loads(text) if text else {}
+    try:
+        value = json.loads(text) if text else {}
+    except ValueError:  # an integer of thousands of digits
+        value = {}
     return value if isinstance(value, dict) else {}

@@ -6,10 +6,13 @@ through; what is large the engine then reads of the rows of the page alone.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
+
+from msgspec import Meta
 
 from query_api.readers.conditions import Conditions
 from query_api.readers.rows import Rows, integer
+from schemas.run_sql import RUN_ID
 from schemas.telemetry_field import TelemetryField
 
 Function = Literal["count", "avg", "sum", "min", "max", "p50", "p95", "p99"]
@@ -34,7 +37,7 @@ FROM (
 WHERE isNotNull(number) GROUP BY bin, label ORDER BY {order} LIMIT {{most:UInt32}}
 """
 # Extracted as a text, a number would be one as well.
-_TEXT: Final = "JSONType(metadata, '{name}') = 'String' AND JSONExtractString(metadata, '{name}') = {{{name}:String}}"
+_MODEL: Final = "JSONType(metadata, 'model') = 'String' AND JSONExtractString(metadata, 'model') = {model:String}"
 _VALUES: Final[Mapping[Function, str]] = {
     "count": "count()",
     "avg": "avg(number)",
@@ -55,9 +58,9 @@ class TelemetryFilter:
     """The parts joined by dots."""
     experiment_id: str | None = None
     run_id: str | None = None
-    """`metadata.run_id`, of those where it is text."""
+    """As `RUN_ID` says which run an event belongs to."""
     model: str | None = None
-    """`metadata.model`, likewise."""
+    """`metadata.model`, of those where it is text."""
     after_us: int | None = None
     """At or after this."""
     before_us: int | None = None
@@ -66,7 +69,7 @@ class TelemetryFilter:
 class Place(NamedTuple):
     """Of an event among all: no two are at the same."""
 
-    time_us: int
+    time_us: Annotated[int, Meta(ge=-(2**62), le=2**62)]
     event_id: str
     event_name: str
 
@@ -162,9 +165,9 @@ class TelemetryReader:
         if wanted.experiment_id is not None:
             found = found.and_also("experiment = {experiment:String}", experiment=wanted.experiment_id)
         if wanted.run_id is not None:
-            found = found.and_also(_TEXT.format(name="run_id"), run_id=wanted.run_id)
+            found = found.and_also(f"{RUN_ID} = {{run_id:String}}", run_id=wanted.run_id)
         if wanted.model is not None:
-            found = found.and_also(_TEXT.format(name="model"), model=wanted.model)
+            found = found.and_also(_MODEL, model=wanted.model)
         if wanted.after_us is not None:
             found = found.and_also("time >= fromUnixTimestamp64Micro({after_us:Int64}, 'UTC')", after_us=wanted.after_us)
         if wanted.before_us is not None:

@@ -10,7 +10,7 @@ RUN_EVENTS = Table(
     meaning="Checkpoints of runs and lines of their logs, but for quarantined ones. Read with FINAL: an event id that was sent in several batches is one row.",
     columns=(
         Column("tenant", "LowCardinality(String)", "Tenant of the API key."),
-        Column("run_id", "String", "`metadata.run_id`."),
+        Column("run_id", "String", "`metadata.run_id`, a text of at most 512 characters or a whole number."),
         Column("event_name", "LowCardinality(String)", "`event_name`, its parts joined by dots."),
         Column("experiment", "LowCardinality(String)", "`metadata.experiment_id` when it is text."),
         Column("event_id", "String", "The client's `id`, else one made at ingest."),

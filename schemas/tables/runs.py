@@ -3,12 +3,15 @@
 Every aggregate is one that an event which comes twice does not change.
 """
 
-from schemas.run_sql import EPOCH, HYPERPARAMETERS, IS_CHECKPOINT, IS_LOG, NO_METRICS, PLACE, PROGRESS, RUN_ID, STATUS, STEP
+from schemas.run_sql import EPOCH, HYPERPARAMETERS, IS_CHECKPOINT, IS_LOG, NO_METRICS, PLACE, PROGRESS, RUN_ID, STATUS, STATUS_RANK, STEP
 from schemas.tables.table import Column, Table
 
 _TIME = "DateTime64(6, 'UTC')"
 _NUMBER = "SimpleAggregateFunction(max, Nullable(Float64))"
-_OF_RUN = (Column("tenant", "LowCardinality(String)", "Tenant of the API key."), Column("run_id", "String", "`metadata.run_id`."))
+_OF_RUN = (
+    Column("tenant", "LowCardinality(String)", "Tenant of the API key."),
+    Column("run_id", "String", "`metadata.run_id`, a text of at most 512 characters or a whole number."),
+)
 
 RUNS = Table(
     name="runs",
@@ -19,7 +22,9 @@ RUNS = Table(
         Column("began", f"SimpleAggregateFunction(min, {_TIME})", "Time of its first event."),
         Column("latest", f"SimpleAggregateFunction(max, {_TIME})", "Time of its last event."),
         Column(
-            "status", f"AggregateFunction(argMaxIf, String, {_TIME}, UInt8)", "What the last event that says something of its state says; empty when none did."
+            "status",
+            f"AggregateFunction(argMaxIf, String, Tuple({_TIME}, UInt8), UInt8)",
+            "What the last event that says something of its state says, of several at one instant the one that ends it; empty when none did.",
         ),
         Column("started", f"AggregateFunction(minIf, {_TIME}, UInt8)", "Time of the first event that says it runs; 1970 when none did."),
         Column("ended", f"AggregateFunction(maxIf, {_TIME}, UInt8)", "Time of the last event that says it completed or failed; 1970 when none did."),
@@ -29,7 +34,7 @@ RUNS = Table(
         Column(
             "hyperparameters",
             f"AggregateFunction(groupUniqArrayIf(1000), Tuple({_TIME}, String), UInt8)",
-            "`metadata.hyperparameters` of its events with their times, JSON objects; at most 1,000 different ones.",
+            "`metadata.hyperparameters` of its events with their times, JSON objects of at most 16 KiB; at most 1,000 different ones.",
         ),
     ),
     engine="AggregatingMergeTree",
@@ -39,7 +44,7 @@ RUNS = Table(
     view_source="telemetry",
     view_select=(
         f"SELECT tenant, {RUN_ID} AS run_id, max(experiment) AS experiment, min(time) AS began, max(time) AS latest, "
-        f"argMaxIfState({STATUS}, time, {STATUS} != '') AS status, minIfState(time, {STATUS} = 'running') AS started, "
+        f"argMaxIfState({STATUS}, (time, {STATUS_RANK}), {STATUS} != '') AS status, minIfState(time, {STATUS} = 'running') AS started, "
         f"maxIfState(time, {STATUS} IN ('completed', 'failed')) AS ended, argMaxState({PROGRESS}, time) AS progress, "
         f"max({STEP}) AS step, max({EPOCH}) AS epoch, "
         f"groupUniqArrayIfState(1000)((time, {HYPERPARAMETERS}), {HYPERPARAMETERS} != '') AS hyperparameters "

@@ -123,7 +123,7 @@ async def test_filters(telemetry: Client) -> None:
         event(2, id="c", metadata={"run_id": 1}), event(2, id="d", name=["train", "step"], metadata={"model": "m'1", "run_id": "run_2"}),
     )  # fmt: skip
     assert await telemetry.ids(**{"filter[event_name]": "train.step"}) == ["d", "b"]
-    assert await telemetry.ids(**{"filter[run_id]": "run_1"}) == ["b", "a"] and await telemetry.ids(**{"filter[run_id]": "1"}) == []
+    assert await telemetry.ids(**{"filter[run_id]": "run_1"}) == ["b", "a"] and await telemetry.ids(**{"filter[run_id]": "1"}) == ["c"]
     assert await telemetry.ids(**{"filter[model]": "m'1"}) == ["d", "a"]
     assert await telemetry.ids(**{"filter[after]": at(1), "filter[before]": at(2)}) == ["b"]
     assert await telemetry.ids(**{"filter[after]": at(2)}) == ["d", "c"]

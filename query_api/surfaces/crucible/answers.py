@@ -19,6 +19,9 @@ READ_ERRORS: Final = ("unauthenticated", "forbidden", "validation_failed", "rate
 ONE_ERRORS: Final = (*READ_ERRORS, "not_found")
 
 
+_CURSOR: Final = "^[A-Za-z0-9_=-]*$"
+
+
 class PageMeta(BaseModel):
     """`meta` of a list."""
 
@@ -32,7 +35,7 @@ class PageMeta(BaseModel):
 async def _wanted(
     page: Annotated[int, Query(ge=1, le=1_000_000, description="Number of the page.")] = 1,
     per_page: Annotated[int, Query(ge=1, le=CRUCIBLE.paging.maximum, description="Most items on a page.")] = CRUCIBLE.paging.default,
-    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before; in place of `page`.", max_length=2_000)] = None,
+    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before; in place of `page`.", max_length=9_000, pattern=_CURSOR)] = None,
 ) -> Wanted:
     if cursor is not None and page != 1:
         raise ValidationFailed("give `page` or `cursor`, not both", details={"cursor": ["cannot be given together with page"]})

@@ -39,7 +39,7 @@ class NewTelemetryEvent(BaseModel):
     measurements: dict[str, Any] | None = Field(None, description="Numbers, by name, none beyond 1.8e308.", examples=[{"duration_ms": 234, "tokens": 150}])
     metadata: dict[str, Any] | None = Field(
         None,
-        description="What it belongs to. `experiment_id`, `run_id` and `model`, when they are texts, can be filtered by.",
+        description="What it belongs to. `experiment_id`, `run_id` and `model`, when they are texts, can be filtered by; `run_id` may be a whole number too.",
         examples=[{"experiment_id": "exp_abc123", "model": "gpt-4", "request_id": "req_12345"}],
     )
     timestamp: datetime | None = Field(None, description="When it happened; the time of receipt when left out.")

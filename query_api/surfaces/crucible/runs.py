@@ -25,7 +25,14 @@ router = APIRouter(tags=["runs"])
 RunStatus = Literal["pending", "running", "completed", "failed"]
 Level = Literal["debug", "info", "warning", "error"]
 Reader = Annotated[Caller, Allowed("experiments:read")]
-RunId = Annotated[str, Path(description="Id of the run: `run_id` in the metadata of its events.", examples=["run_xyz789"], max_length=1_000)]
+RunId = Annotated[
+    str,
+    Path(
+        description="Id of the run: `run_id` in the metadata of its events, a text of at most 512 characters or a whole number.",
+        examples=["run_xyz789"],
+        max_length=512,
+    ),
+]
 _FRESH: Final = ("query_limit", "not_visible_yet")
 
 
@@ -138,25 +145,7 @@ async def of_experiment(
 
 
 @router.get(
-    "/runs/{run_id}",
-    response_model=OneRun,
-    operation_id="get_run",
-    summary="Get a run",
-    responses={200: {"content": {"application/json": {"example": {"data": _EXAMPLE}}}}, **error_responses(CRUCIBLE, *ONE_ERRORS, *_FRESH)},
-)
-async def get(parts: SharedParts, caller: Reader, wait: Waits, run_id: RunId) -> Response:
-    """As its telemetry says: an event belongs to the run that its metadata names as `run_id`.
-
-    `...run.start`, `...training.start` or `...pipeline.start` begin it; `stop` and `exception` of these end it, a `stop` whose metadata has the status
-    `failed` too. `hyperparameters` of any event's metadata are its own; measurements are its metrics, by `step` or `epoch`, so that steps which come late
-    or twice change nothing; `progress` tells how far it is. `...checkpoint.saved` is a checkpoint, with `path` in its metadata; an event with a `message`
-    in its metadata is a line of its log."""
-    run, watermark = await Runs(parts).get(caller.tenant, run_id, wait)
-    return one(run, watermark=watermark)
-
-
-@router.get(
-    "/runs/{run_id}/logs",
+    "/runs/{run_id:path}/logs",
     response_model=Lines,
     operation_id="get_run_logs",
     summary="Get the log of a run",
@@ -177,7 +166,7 @@ async def logs(
 
 
 @router.get(
-    "/runs/{run_id}/checkpoints",
+    "/runs/{run_id:path}/checkpoints",
     response_model=Checkpoints,
     operation_id="list_checkpoints",
     summary="List the checkpoints of a run",
@@ -190,7 +179,7 @@ async def checkpoints(parts: SharedParts, caller: Reader, wait: Waits, run_id: R
 
 
 @router.get(
-    "/runs/{run_id}/checkpoints/{checkpoint_id}/download",
+    "/runs/{run_id:path}/checkpoints/{checkpoint_id:path}/download",
     response_class=FileResponse,
     operation_id="download_checkpoint",
     summary="Download a checkpoint",
@@ -199,9 +188,27 @@ async def checkpoints(parts: SharedParts, caller: Reader, wait: Waits, run_id: R
 async def download(
     parts: SharedParts, caller: Reader, run_id: RunId, checkpoint_id: Annotated[str, Path(description="Id of the checkpoint.", max_length=1_000)]
 ) -> Response:
-    """The file, from the folder that `MILLSTREAM_QUERY_CHECKPOINT_DIR` names; the path of the checkpoint is taken as one within it."""
+    """The file, from the tenant's folder in the one that `MILLSTREAM_QUERY_CHECKPOINT_DIR` names; the path of the checkpoint is taken as one within it."""
     checkpoint = await Runs(parts).checkpoint(caller.tenant, run_id, checkpoint_id)
-    found = await asyncio.to_thread(file_of, checkpoint, parts.settings.query.checkpoint_dir)
+    found = await asyncio.to_thread(file_of, checkpoint, parts.settings.query.checkpoint_dir, caller.tenant)
     if isinstance(found, FilePath):
         return FileResponse(found, media_type="application/octet-stream", filename=found.name)
     return RedirectResponse(found, 302)
+
+
+@router.get(
+    "/runs/{run_id:path}",  # the last one: the id of a run may have slashes
+    response_model=OneRun,
+    operation_id="get_run",
+    summary="Get a run",
+    responses={200: {"content": {"application/json": {"example": {"data": _EXAMPLE}}}}, **error_responses(CRUCIBLE, *ONE_ERRORS, *_FRESH)},
+)
+async def get(parts: SharedParts, caller: Reader, wait: Waits, run_id: RunId) -> Response:
+    """As its telemetry says: an event belongs to the run that its metadata names as `run_id`.
+
+    `...run.start`, `...training.start` or `...pipeline.start` begin it; `stop` and `exception` of these end it, a `stop` whose metadata has the status
+    `failed` too. `hyperparameters` of any event's metadata, of at most 16 KiB, are its own; measurements are its metrics, by `step` or `epoch`, so that steps which come late
+    or twice change nothing; `progress` tells how far it is. `...checkpoint.saved` is a checkpoint, with `path` in its metadata; an event with a `message`
+    in its metadata is a line of its log."""
+    run, watermark = await Runs(parts).get(caller.tenant, run_id, wait)
+    return one(run, watermark=watermark)

@@ -30,8 +30,9 @@ _ERRORS: Final = (*READ_ERRORS, "query_limit", "not_visible_yet")
 _PAGING: Final = ("page", "per_page", "cursor")
 
 Reader = Annotated[Caller, Allowed("telemetry:read")]
-Value = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
-FieldName = Annotated[str, StringConstraints(min_length=1, max_length=2_000)]
+# All of them together, percent-encoded, fit into the 64 KiB that the head of a request may have.
+Value = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+FieldName = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 GroupBy = Annotated[
     FieldName | None,
     Query(
@@ -47,7 +48,9 @@ async def _filter(
         Value | None, Query(alias="filter[event_name]", description="Only those of this name, its parts joined by dots.", examples=["crucible.model.inference"])
     ] = None,
     experiment_id: Annotated[Value | None, Query(alias="filter[experiment_id]", description="Only those of this experiment.")] = None,
-    run_id: Annotated[Value | None, Query(alias="filter[run_id]", description="Only those whose `metadata.run_id` is this text.")] = None,
+    run_id: Annotated[
+        Value | None, Query(alias="filter[run_id]", description="Only those of this run: `metadata.run_id` is this text, or this whole number.")
+    ] = None,
     model: Annotated[Value | None, Query(alias="filter[model]", description="Only those whose `metadata.model` is this text.")] = None,
     after: Annotated[datetime | None, Query(alias="filter[after]", description="Only those at or after this; UTC without an offset.")] = None,
     before: Annotated[datetime | None, Query(alias="filter[before]", description="Only those before this; UTC without an offset.")] = None,
@@ -104,7 +107,7 @@ class ExportFilters(Body):
 
     event_name: Value | None = Field(None, description="Parts of the name joined by dots.")
     experiment_id: Value | None = None
-    run_id: Value | None = Field(None, description="Text in `metadata.run_id`.")
+    run_id: Value | None = Field(None, description="Text or whole number in `metadata.run_id`.")
     model: Value | None = Field(None, description="Text in `metadata.model`.")
     after: Instant | None = Field(None, description="At or after this.")
     before: Instant | None = Field(None, description="Before this.")

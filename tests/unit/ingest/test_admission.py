@@ -4,11 +4,13 @@ import datetime as dt
 
 import msgspec
 import pytest
+from starlette.requests import HTTPConnection
 
 from infra.runtime.clock import SystemClock
 from infra.runtime.errors import Forbidden, Overloaded, Unauthenticated, Unavailable
 from infra.runtime.settings import IngestSettings, Settings
 from ingest.admission import Admission, key_text
+from query_api.access import Access
 from schemas.api_keys import hash_secret
 from schemas.definition_kinds import ControlRecord, Key, Role, encode_definition
 from schemas.definitions import Definitions
@@ -159,6 +161,24 @@ def test_a_key_wins_over_a_session_even_a_wrong_one(headers: dict[str, str]) -> 
         gate.identify({"cookie": cookie, **headers}, "10.0.0.1", cookie=COOKIE)
     raw = [(name.encode(), value.encode()) for name, value in {"cookie": cookie, **headers}.items()]
     assert gate.recognise(raw, COOKIE) is None
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("authorization", f"Bearer {TEXT}"), ("authorization", "Bearer wrong")],
+        [("api-key", TEXT), ("api-key", "wrong")],
+        [("cookie", "{session}"), ("cookie", f"{COOKIE}=x.y")],
+        [("cookie", "{session}"), ("authorization", "")],
+    ],
+)
+def test_who_the_query_service_lets_in_is_who_is_counted(headers: list[tuple[str, str]]) -> None:
+    gate, cookie = paged()
+    raw = [(name.encode(), value.replace("{session}", cookie).encode()) for name, value in headers]
+    asked = HTTPConnection({"type": "http", "method": "GET", "headers": raw})
+    let_in = Access(Settings(), gate._definitions, SystemClock()).known(asked, keyless=False, cookie=COOKIE)
+    counted = gate.recognise(raw, COOKIE)
+    assert let_in.key_id == "k1" and counted is not None and counted.key_id == "k1"
 
 
 def test_a_session_that_was_tampered_with_is_over() -> None:

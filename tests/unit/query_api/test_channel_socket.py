@@ -3,12 +3,13 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from infra.runtime.clock import SystemClock
-from infra.runtime.errors import NotFound
+from infra.runtime.errors import InvalidArgument, NotFound
 from infra.runtime.settings import Settings
 from query_api.access import Access, Caller
 from query_api.live import channel_socket
@@ -17,6 +18,7 @@ from query_api.live.channel_topics import ChannelTopics, Joined
 from query_api.live.channel_wire import Serializer
 from query_api.live.channels import Answer, Push, TelemetryChannel
 from query_api.live.session import Gone
+from query_api.readers.telemetry import TelemetryEvent
 from schemas.definitions import Definitions
 from tests.support import eventually
 from tests.unit.query_api.parts import READ_KEY, known_keys
@@ -173,3 +175,50 @@ async def test_a_silent_client_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     await asyncio.wait_for(world.socket.run(), 10)
     assert world.wire.closed is None
+
+
+async def test_a_client_that_takes_no_answers_is_not_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channel_socket, "MAX_WAITING", 1_000)
+    world.wire.open.clear()
+    for number in range(1_000):
+        world.wire.say(None, str(number), "phoenix", "heartbeat", {})
+    await eventually(lambda: world.socket._size > 1_500)
+    await asyncio.sleep(0.05)
+    assert world.wire.to_server.qsize() > 900 and world.socket._size < 3_000
+    world.wire.open.set()
+    assert [message[1] for message in await world.hears(1_000)] == [str(number) for number in range(1_000)]
+
+
+async def test_a_client_that_takes_nothing_for_long_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channel_socket, "MAX_WAITING", 1_000)
+    monkeypatch.setattr(channel_socket, "IDLE_S", 0.05)
+    world = World()
+    world.wire.open.clear()
+    for number in range(1_000):
+        world.wire.say(None, str(number), "phoenix", "heartbeat", {})
+    await asyncio.wait_for(world.socket.run(), 10)
+    assert world.wire.to_server.qsize() > 900
+
+
+async def test_a_key_whose_permissions_change_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channel_socket, "LOOK_S", 0.01)
+    world = World()
+    world.socket._admit = lambda: replace(world.admit(), permissions=frozenset())
+    await asyncio.wait_for(world.socket.run(), 10)
+    assert world.wire.closed is not None and world.wire.closed[0] == 4403
+
+
+async def test_events_are_told_as_they_were_sent_whatever_they_hold(world: World) -> None:
+    world.wire.say("1", "1", "telemetry:all", "phx_join", {})
+    await world.hears(2)
+    channel = TelemetryChannel(world.topics.pushes[0], "default", None)
+    channel.events([TelemetryEvent("e", "a.b", "", 0, '{"loss": 1e999}', '{"half": "\\ud800"}', "")], 0)
+    payload = (await world.hears(3))[2][4]
+    assert payload["measurements"] == {"loss": float("inf")} and payload["metadata"] == {"half": "\ud800"} and payload["event_name"] == ["a", "b"]
+
+
+def test_a_type_is_no_longer_than_a_name() -> None:
+    channel = TelemetryChannel(lambda event, payload: None, "default", None)
+    assert channel.handle("subscribe", {"event_types": ["x" * 512]})
+    with pytest.raises(InvalidArgument, match="512"):
+        channel.handle("subscribe", {"event_types": ["x" * 513]})

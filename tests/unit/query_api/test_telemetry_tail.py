@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from infra.runtime.errors import Unavailable
+from infra.runtime.errors import QueryLimit, Unavailable
 from query_api.freshness import Freshness
 from query_api.live.telemetry_tail import AT_ONCE, TelemetryTail
 from query_api.readers.ledger import LedgerReader
@@ -24,6 +24,8 @@ class Stored:
     def __init__(self) -> None:
         self.blocks: dict[tuple[int, int], list[Row]] = {}
         self.away = False
+        self.too_large = ""
+        """A tenant whose events no read may take."""
 
     def store(self, part: int, offset: int, *ids: str, tenant: str = "default", experiment: str = "", run: str = "") -> None:
         empty = {"event_name": "a.b", "time_us": 0, "measurements": "", "metadata": "", "extra": ""}
@@ -42,6 +44,8 @@ class Stored:
             for row in block
             if any(part == of and low < offset <= high for of, low, high in ranges) and row["tenant"] in params["tenants"]
         ]
+        if "count() AS events" not in sql and any(row["tenant"] == self.too_large for row in rows):
+            raise QueryLimit("too much")
         if "count() AS events" in sql:
             return [{"tenant": tenant, "events": sum(row["tenant"] == tenant for row in rows)} for tenant in {row["tenant"] for row in rows}]
         return [row for row in rows if row["run_id"]] if "DISTINCT" in sql else rows[: params["limit"]]
@@ -167,3 +171,38 @@ async def test_runs_are_told_of_again_when_they_could_not_be_read(stored: Stored
     await tail.look()
     await tail.look()
     assert heard.told == ["r1"] and elsewhere.told == [] and heard.ids == []
+
+
+async def test_one_tenant_does_not_take_what_is_told_to_another(stored: Stored, tail: TelemetryTail) -> None:
+    loud, quiet = Heard("loud"), Heard("quiet")
+    await tail.listen(loud)
+    await tail.listen(quiet)
+    stored.store(0, 0, *(str(number) for number in range(AT_ONCE + 7)), tenant="loud")
+    stored.store(0, 1, "a", "b", tenant="quiet")
+    await tail.look()
+    assert quiet.ids == ["a", "b"] and quiet.skipped == 0
+    assert len(loud.ids) == AT_ONCE // 2 and loud.skipped == AT_ONCE + 7 - len(loud.ids)
+
+
+async def test_what_is_too_much_for_a_read_is_passed_over_and_said(stored: Stored, tail: TelemetryTail) -> None:
+    large, other, runs = Heard("large"), Heard("other"), Heard("large", experiment="exp", runs=True)
+    for listener in (large, other, runs):
+        await tail.listen(listener)
+    stored.too_large = "large"
+    stored.store(0, 0, "a", "b", tenant="large", experiment="exp", run="r")
+    stored.store(0, 1, "c", tenant="other")
+    await tail.look()
+    assert (large.ids, large.skipped, other.ids, other.skipped) == ([], 2, ["c"], 0) and runs.told == []
+    stored.too_large = ""
+    stored.store(0, 2, "d", tenant="large", experiment="exp", run="r")
+    await tail.look()
+    assert (large.ids, large.skipped, runs.told) == (["d"], 2, ["r"])
+
+
+async def test_two_events_of_one_id_and_two_names_are_two(stored: Stored, tail: TelemetryTail) -> None:
+    heard = Heard()
+    await tail.listen(heard)
+    stored.store(0, 0, "a", "a")
+    stored.blocks[0, 0][1]["event_name"] = "a.c"
+    await tail.look()
+    assert heard.ids == ["a", "a"]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from query_api.domain.cursor import encode_cursor
 from tests.unit.query_api.surfaces.crucible.conftest import Ask
 
 PATH = "/experiments"
@@ -123,11 +124,20 @@ async def test_filters(ask: Ask) -> None:
         "per_page=0",
         "page=0",
         "cursor=abc",
+        f"cursor={encode_cursor(('-created_at_us', 10**30, 1))}",
+        f"cursor={encode_cursor(('-created_at_us', 1, 10**30))}",
     ):
         answer = await ask("GET", f"{PATH}?{query}")
         assert answer.status_code == 422 and answer.json()["error"]["code"] == "validation_error", query
         assert all(isinstance(messages, list) for messages in answer.json()["error"]["details"].values()), query
     assert "filter[owner]" in (await ask("GET", f"{PATH}?filter[owner]=me")).json()["error"]["details"]
+
+
+@pytest.mark.parametrize("rest", ["", "/logs", "/checkpoints", "/checkpoints/epoch%2F40/download"])
+async def test_the_id_of_a_run_may_have_slashes(ask: Ask, rest: str) -> None:
+    answer = await ask("GET", f"/runs/team%2Fproject%2Frun 1{rest}")
+    said = "the run has no checkpoint epoch/40" if rest.endswith("download") else "no telemetry names a run team/project/run 1"
+    assert answer.status_code == 404 and answer.json()["error"]["message"] == said
 
 
 async def test_pages_by_number_and_by_cursor(ask: Ask) -> None:

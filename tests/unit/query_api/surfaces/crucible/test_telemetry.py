@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from query_api.domain.cursor import encode_cursor
 from tests.unit.query_api.surfaces.crucible.conftest import Ask
 
 EVENTS, AGGREGATE, EXPORT = "/telemetry/events", "/telemetry/aggregate", "/telemetry/export"
@@ -39,8 +40,15 @@ async def test_a_wrong_parameter_is_named(ask: Ask, path: str, field: str) -> No
     assert list(error["details"]) == [field] and error["details"][field][0] and error["message"].startswith(field)
 
 
+async def test_the_longest_place_is_a_cursor_that_is_taken(ask: Ask) -> None:
+    """An id and a name of 512 characters each, which JSON writes as twelve bytes at most."""
+    answer = await ask("GET", f"{EVENTS}?cursor={encode_cursor((0, chr(1) * 512, chr(1) * 512))}")
+    assert answer.status_code == 503, answer.text
+
+
 async def test_a_cursor_of_another_list_is_refused(ask: Ask) -> None:
-    for cursor in ("abc", "WyItY3JlYXRlZF9hdF91cyIsMSwxXQ", "WzFd"):
+    beyond = encode_cursor((10**30, "id", "name"))
+    for cursor in ("abc", "WyItY3JlYXRlZF9hdF91cyIsMSwxXQ", "WzFd", beyond, "%00"):
         answer = await ask("GET", f"{EVENTS}?cursor={cursor}")
         assert answer.status_code == 422 and "cursor" in answer.json()["error"]["message"]
 
