@@ -75,9 +75,13 @@ _RUNS = (
     f"GET {_ML_EXPERIMENT}/runs",
     f"GET {_ML_EXPERIMENT}",
     *(f"GET {_RUN}{part}" for part in ("", "/checkpoints", "/checkpoints/{checkpoint_id}/download")),
+    f"POST {_CRUCIBLE}/export/comparison",
 )
 _SESSION = tuple(f"{method} {_CRUCIBLE}/session" for method in ("POST", "DELETE"))
-_TELEMETRY = (*(f"GET {_CRUCIBLE}/telemetry/{part}" for part in ("events", "aggregate")), f"POST {_CRUCIBLE}/telemetry/export")
+_TELEMETRY = (
+    *(f"GET {_CRUCIBLE}/telemetry/{part}" for part in ("events", "aggregate")),
+    f"POST {_CRUCIBLE}/telemetry/export",
+)
 _STATISTICAL_RESULTS = (
     *(f"{method} {_CRUCIBLE}/statistical-results" for method in ("GET", "POST")),
     f"GET {_CRUCIBLE}/statistical-results/{{id}}",

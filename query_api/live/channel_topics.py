@@ -75,7 +75,7 @@ class ChannelTopics:
         experiment = await self._store.get(tenant, id)
         if experiment is None:
             raise NotFound(f"there is no experiment {id[:100]}")
-        places, _ = await self._runs.page(tenant, RunFilter(experiment=id), limit=_RUNS)
+        places = await self._runs.places(tenant, RunFilter(experiment=id), limit=_RUNS)
         runs = await self._runs.runs(tenant, [place.run_id for place in places])
         channel = ExperimentChannel(push, experiment, list(runs.values()), self._clock)
         # What comes between the reads and here is told by the next look, which compares with what was read.
