@@ -1,6 +1,6 @@
 """Runs of the crucible surface: made by their telemetry, and shown as it says."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Final
 
 from infra.runtime.errors import NotFound
@@ -15,6 +15,8 @@ from schemas.position import Positions
 
 SUMMARISED: Final = 1_000
 """Runs of an experiment that are shown with it and that summaries look at, the newest."""
+_PART: Final = 100
+"""Runs that are held at once where all are read."""
 _ACCURACIES: Final = ("accuracy", "val_accuracy", "test_accuracy")
 
 
@@ -36,6 +38,16 @@ class Runs:
         shown = places[: page.per_page]
         cursor = encode_cursor(shown[-1]) if len(places) > page.per_page else None
         return Listed(await self._shown(tenant, shown), total, page, cursor), watermark
+
+    async def whole(self, tenant: str, experiment: str) -> AsyncGenerator[list[dict[str, Any]]]:
+        """Every run of an experiment, in parts of a hundred, the newest first; waits for nothing. Raises QueryLimit and Unavailable, also in the middle."""
+        after: RunPlace | None = None
+        while True:
+            places = await self._reader.places(tenant, RunFilter(experiment=experiment), limit=_PART, after=after)
+            yield await self._shown(tenant, places)
+            if len(places) < _PART:
+                return
+            after = places[-1]
 
     async def get(self, tenant: str, run_id: str, wait: Wait) -> tuple[dict[str, Any], Positions]:
         """One run. Raises NotFound."""

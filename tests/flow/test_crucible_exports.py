@@ -1,5 +1,7 @@
 """Experiments as files, from telemetry at the door. Rows crucible.export.*"""
 
+import csv
+import io
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
@@ -35,11 +37,50 @@ def _run(experiment: str, second: int, accuracy: float, end: list[str] = STOP, *
     ]
 
 
+async def _tested(crucible: CrucibleClient, experiment: str) -> str:
+    groups = [run["id"] for run in await crucible.data(f"/experiments/{experiment}/runs")][:2]
+    test = {"experiment_id": experiment, "test_type": "two_sample_t_test", "groups": groups, "metric": "accuracy", "options": {"group_by": "run_id"}}
+    answer = await crucible.ask("/statistical-results", {"test": test})
+    assert answer.status_code == 201, answer.text
+    id: str = answer.json()["data"]["id"]
+    return id
+
+
 async def _exported(crucible: CrucibleClient, path: str, body: Any) -> httpx.Response:
     answer = await crucible.ask(path, body)
     assert answer.status_code == 200, answer.text
     assert answer.headers["x-millstream-watermark"] and answer.headers["content-disposition"].startswith("attachment; ")
     return answer
+
+
+@needs_catalogue
+async def test_an_experiment_is_exported_whole(crucible: CrucibleClient) -> None:
+    """crucible.export.experiment"""
+    experiment = await crucible.experiment("exported", config={"type": "ensemble"})
+    events = [each for number in range(3) for each in _run(experiment, 10 * number, (80 + number) / 100, learning_rate=number / 10)]
+    await crucible.send(*reversed(events))
+    request = row("crucible.export.experiment")["request"]
+    result = await _tested(crucible, experiment)
+    whole = (await _exported(crucible, f"/experiments/{experiment}/export", request)).json()
+    assert list(whole) == ["experiment", "config", "results", "runs", "telemetry"]
+    assert whole["experiment"]["id"] == experiment and whole["config"] == {"type": "ensemble"}
+    assert whole["runs"] == await crucible.data(f"/experiments/{experiment}/runs") and len(whole["runs"]) == 3
+    assert whole["results"] == [await crucible.data(f"/statistical-results/{result}")]
+    assert [each["id"] for each in whole["telemetry"]] == [each["id"] for each in events]
+    assert whole["telemetry"][1]["measurements"] == {"epoch": 1, "accuracy": 0.4}
+    table = (await _exported(crucible, f"/experiments/{experiment}/export", {"format": "csv"})).text
+    lines = list(csv.DictReader(io.StringIO(table, newline="")))
+    assert [line["id"] for line in lines] == [run["id"] for run in whole["runs"]]
+    assert [(line["hyperparameters.learning_rate"], line["metrics.accuracy"], line["completed_at"]) for line in lines] == [
+        ("0.2", "0.82", _at(23)), ("0.1", "0.81", _at(13)), ("0", "0.8", _at(3)),
+    ]  # fmt: skip
+
+
+async def test_telemetry_of_others_stays_out(crucible: CrucibleClient) -> None:
+    experiment, other = await crucible.experiment("mine"), await crucible.experiment("other")
+    await crucible.send(*_run(other, 0, 0.5))
+    whole = (await _exported(crucible, f"/experiments/{experiment}/export", {"include": ["results", "runs", "telemetry"]})).json()
+    assert (whole["results"], whole["runs"], whole["telemetry"]) == ([], [], [])
 
 
 @needs_catalogue
