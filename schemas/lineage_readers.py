@@ -62,6 +62,7 @@ _ML_EXPERIMENTS = (
     *(f"{method} {_CRUCIBLE}/experiments" for method in ("GET", "POST")),
     *(f"{method} {_ML_EXPERIMENT}" for method in ("GET", "PATCH", "DELETE")),
     *(f"POST {_ML_EXPERIMENT}/{move}" for move in ("start", "pause", "resume", "cancel", "clone")),
+    f"POST {_ML_EXPERIMENT}/export",
     f"POST {_CRUCIBLE}/export/comparison",
 )
 _ML_MODEL: Final = f"{_CRUCIBLE}/models/{{model_id}}"
@@ -75,9 +76,15 @@ _RUNS = (
     f"GET {_ML_EXPERIMENT}/runs",
     f"GET {_ML_EXPERIMENT}",
     *(f"GET {_RUN}{part}" for part in ("", "/checkpoints", "/checkpoints/{checkpoint_id:path}/download")),
+    f"POST {_ML_EXPERIMENT}/export",
+    f"POST {_CRUCIBLE}/export/comparison",
 )
 _SESSION = tuple(f"{method} {_CRUCIBLE}/session" for method in ("POST", "DELETE"))
-_TELEMETRY = (*(f"GET {_CRUCIBLE}/telemetry/{part}" for part in ("events", "aggregate")), f"POST {_CRUCIBLE}/telemetry/export")
+_TELEMETRY = (
+    *(f"GET {_CRUCIBLE}/telemetry/{part}" for part in ("events", "aggregate")),
+    f"POST {_CRUCIBLE}/telemetry/export",
+    f"POST {_ML_EXPERIMENT}/export",
+)
 _STATISTICAL_RESULTS = (
     *(f"{method} {_CRUCIBLE}/statistical-results" for method in ("GET", "POST")),
     f"GET {_CRUCIBLE}/statistical-results/{{id}}",

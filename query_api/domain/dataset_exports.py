@@ -28,10 +28,18 @@ def table(records: Sequence[Mapping[str, Any]], first: Sequence[str], last: Sequ
     """CSV of records whose columns may differ, in the order in which they are first seen between the `first` and the `last`. A text stands for
     itself, None for nothing, anything else for its JSON."""
     columns = [*first, *(name for name in dict.fromkeys(name for each in records for name in each) if name not in first and name not in last), *last]
+    return head(columns) + lines(records, columns)
+
+
+def head(columns: Sequence[str]) -> bytes:
+    """The first line of a CSV file."""
+    return lines([dict(zip(columns, columns, strict=True))], columns)
+
+
+def lines(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
+    """The lines of a CSV file that stand below the names of the columns."""
     sheet = io.StringIO()
-    writer = csv.writer(sheet, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_cell(each.get(name)) for name in columns] for each in records)
+    csv.writer(sheet, lineterminator="\n").writerows([_cell(each.get(name)) for name in columns] for each in records)
     return sheet.getvalue().encode()
 
 

@@ -1,5 +1,6 @@
 """Runs of the crucible surface: made by their telemetry, and shown as it says."""
 
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Final
 
 from infra.runtime.errors import NotFound
@@ -12,8 +13,10 @@ from query_api.readers.run_logs import RunLogReader
 from query_api.readers.runs import Checkpoint, Run, RunFilter, RunPlace, RunReader
 from schemas.position import Positions
 
-_SUMMARISED: Final = 1_000
-"""Runs of an experiment that are shown with it and that its summary looks at, the newest."""
+SUMMARISED: Final = 1_000
+"""Runs of an experiment that are shown with it and that summaries look at, the newest."""
+_PART: Final = 100
+"""Runs that are held at once where all are read."""
 _ACCURACIES: Final = ("accuracy", "val_accuracy", "test_accuracy")
 
 
@@ -30,12 +33,21 @@ class Runs:
         after = None if page.cursor is None else decode_cursor(page.cursor, RunPlace)
         watermark = await self._parts.freshness.raw(wait)
         offset = 0 if after else (page.page - 1) * page.per_page
-        places, total = await self._reader.page(tenant, wanted, limit=page.per_page + 1, offset=offset, after=after)
+        places = await self._reader.places(tenant, wanted, limit=page.per_page + 1, offset=offset, after=after)
+        total = await self._reader.total(tenant, wanted)
         shown = places[: page.per_page]
         cursor = encode_cursor(shown[-1]) if len(places) > page.per_page else None
-        ids = [place.run_id for place in shown]
-        runs, checkpoints = await self._reader.runs(tenant, ids), await self._reader.checkpoints(tenant, ids)
-        return Listed([run_json(runs[id], checkpoints.get(id, [])) for id in ids if id in runs], total, page, cursor), watermark
+        return Listed(await self._shown(tenant, shown), total, page, cursor), watermark
+
+    async def whole(self, tenant: str, experiment: str) -> AsyncGenerator[list[dict[str, Any]]]:
+        """Every run of an experiment, in parts of a hundred, the newest first; waits for nothing. Raises QueryLimit and Unavailable, also in the middle."""
+        after: RunPlace | None = None
+        while True:
+            places = await self._reader.places(tenant, RunFilter(experiment=experiment), limit=_PART, after=after)
+            yield await self._shown(tenant, places)
+            if len(places) < _PART:
+                return
+            after = places[-1]
 
     async def get(self, tenant: str, run_id: str, wait: Wait) -> tuple[dict[str, Any], Positions]:
         """One run. Raises NotFound."""
@@ -69,11 +81,22 @@ class Runs:
     async def of_experiment(self, tenant: str, experiment: str, wait: Wait) -> tuple[list[dict[str, Any]], dict[str, Any], Positions]:
         """Its newest runs in short, what they came to, and how far both go."""
         watermark = await self._parts.freshness.raw(wait)
-        places, total = await self._reader.page(tenant, RunFilter(experiment=experiment), limit=_SUMMARISED)
-        runs = await self._reader.runs(tenant, [place.run_id for place in places])
-        best = max((run.highest[name] for run in runs.values() for name in _ACCURACIES if name in run.highest), default=None)
-        short = [{"id": id, "status": runs[id].status, "progress": progress_of(runs[id])} for _, id in places if id in runs]
+        runs, total = await self.newest(tenant, experiment)
+        best = max((run.highest[name] for run in runs for name in _ACCURACIES if name in run.highest), default=None)
+        short = [{"id": run.run_id, "status": run.status, "progress": progress_of(run)} for run in runs]
         return short, {"best_accuracy": best, "total_runs": total}, watermark
+
+    async def newest(self, tenant: str, experiment: str) -> tuple[list[Run], int]:
+        """The newest `SUMMARISED` runs of an experiment, those that began last first, and how many it has altogether; waits for nothing."""
+        wanted = RunFilter(experiment=experiment)
+        places, total = await self._reader.places(tenant, wanted, limit=SUMMARISED), await self._reader.total(tenant, wanted)
+        runs = await self._reader.runs(tenant, [place.run_id for place in places])
+        return [runs[id] for _, id in places if id in runs], total
+
+    async def _shown(self, tenant: str, places: Sequence[RunPlace]) -> list[dict[str, Any]]:
+        ids = [place.run_id for place in places]
+        runs, checkpoints = await self._reader.runs(tenant, ids), await self._reader.checkpoints(tenant, ids)
+        return [run_json(runs[id], checkpoints.get(id, [])) for id in ids if id in runs]
 
     async def _run(self, tenant: str, run_id: str) -> Run:
         found = await self._reader.runs(tenant, [run_id])

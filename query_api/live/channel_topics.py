@@ -85,7 +85,7 @@ class ChannelTopics:
         self._watch.listen(channel)
         try:
             await self._tail.listen(channel)
-            places, _ = await self._runs.page(tenant, RunFilter(experiment=id), limit=_RUNS)
+            places = await self._runs.places(tenant, RunFilter(experiment=id), limit=_RUNS)
             runs = await self._runs.runs(tenant, [place.run_id for place in places])
         except BaseException:
             leave()

@@ -104,22 +104,21 @@ class RunReader:
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
 
-    async def page(self, tenant: str, wanted: RunFilter, *, limit: int, offset: int = 0, after: RunPlace | None = None) -> tuple[list[RunPlace], int]:
-        """Places of up to `limit` runs, by when they began, the newest first, and how many there are altogether."""
-        params: dict[str, Any] = {"tenant": tenant}
-        of, having = "", ["1"]
-        if wanted.experiment is not None:
-            of, params["experiment"] = _OF_EXPERIMENT, wanted.experiment
-        if wanted.status is not None:
-            having.append(f"{_STATUS} = {{status:String}}")
-            params["status"] = wanted.status
-        (count,) = await self._rows.query(_COUNT.format(of=of, having=" AND ".join(having)), params)
+    async def places(self, tenant: str, wanted: RunFilter, *, limit: int, offset: int = 0, after: RunPlace | None = None) -> list[RunPlace]:
+        """Places of up to `limit` runs, by when they began, the newest first."""
+        of, having, params = _conditions(tenant, wanted)
         if after is not None:
             having.append(_BEHIND)
             params |= {"after_us": after.began_us, "after_run": after.run_id}
         sql = _PAGE.format(of=of, having=" AND ".join(having))
         rows = await self._rows.query(sql, {**params, "limit": limit, "offset": offset})
-        return [RunPlace(integer(row["began_us"]), row["run_id"]) for row in rows], integer(count["total"])
+        return [RunPlace(integer(row["began_us"]), row["run_id"]) for row in rows]
+
+    async def total(self, tenant: str, wanted: RunFilter) -> int:
+        """How many runs these are."""
+        of, having, params = _conditions(tenant, wanted)
+        (row,) = await self._rows.query(_COUNT.format(of=of, having=" AND ".join(having)), params)
+        return integer(row["total"])
 
     async def runs(self, tenant: str, run_ids: Sequence[str]) -> dict[str, Run]:
         """These runs with their metrics, by id; none for ids that no event named."""
@@ -157,6 +156,17 @@ def _parts(run_ids: Sequence[str]) -> Iterator[list[str]]:
         size += length
     if part:
         yield part
+
+
+def _conditions(tenant: str, wanted: RunFilter) -> tuple[str, list[str], dict[str, Any]]:
+    """What is asked of the rows and of the runs that they make, with its parameters."""
+    of, having, params = "", ["1"], {"tenant": tenant}
+    if wanted.experiment is not None:
+        of, params["experiment"] = _OF_EXPERIMENT, wanted.experiment
+    if wanted.status is not None:
+        having.append(f"{_STATUS} = {{status:String}}")
+        params["status"] = wanted.status
+    return of, having, params
 
 
 def _run(row: Mapping[str, Any]) -> Run:

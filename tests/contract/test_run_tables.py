@@ -55,7 +55,7 @@ async def rows(server: Server, writer: ClickHouse) -> AsyncIterator[ClickHouseRo
 
 async def test_every_reader_has_one_rule_for_the_run_of_an_event(rows: ClickHouseRows) -> None:
     runs, telemetry = RunReader(rows), TelemetryReader(rows, "t")
-    places, total = await runs.page("t", RunFilter(), limit=100)
+    places, total = await runs.places("t", RunFilter(), limit=100), await runs.total("t", RunFilter())
     ids = {*AWKWARD, "7", str(2**63), "-3", "coarse", "set"}
     assert {place.run_id for place in places} == ids and total == len(ids)
     found = await runs.runs("t", [*ids])
@@ -65,7 +65,7 @@ async def test_every_reader_has_one_rule_for_the_run_of_an_event(rows: ClickHous
     assert await telemetry.newest(TelemetryFilter(run_id="x" * 513), limit=10) == []
     # Each page ends where the next one begins, whatever is in the ids.
     walked, after = [], None
-    while part := (await runs.page("t", RunFilter(), limit=1, after=after))[0]:
+    while part := await runs.places("t", RunFilter(), limit=1, after=after):
         walked.append(part[0].run_id)
         (after,) = part
     assert len(walked) == len(ids) and set(walked) == ids

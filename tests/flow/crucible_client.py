@@ -28,8 +28,15 @@ class CrucibleClient:
 
     async def read(self, path: str, **params: Any) -> httpx.Response:
         """A GET that waits for what was sent."""
-        waits = {"X-Millstream-Wait-For": ",".join(self._positions), "X-Millstream-Wait-Timeout": "30"} if self._positions else {}
-        return await self.http.get(path, params=params, headers=waits)
+        return await self.http.get(path, params=params, headers=self._waits)
+
+    async def ask(self, path: str, body: Any) -> httpx.Response:
+        """A POST that reads, and waits for what was sent."""
+        return await self.http.post(path, json=body, headers=self._waits)
+
+    @property
+    def _waits(self) -> dict[str, str]:
+        return {"X-Millstream-Wait-For": ",".join(self._positions), "X-Millstream-Wait-Timeout": "30"} if self._positions else {}
 
     async def data(self, path: str, **params: Any) -> Any:
         """`data` of a read that has to succeed."""

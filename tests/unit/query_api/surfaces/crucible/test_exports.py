@@ -40,12 +40,14 @@ async def test_json(ask: Ask, pair: list[str]) -> None:
     answer = await export(ask, pair[::-1], "json")
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["content-disposition"] == "attachment; filename*=UTF-8''experiment-comparison.json"
+    assert "x-millstream-watermark" in answer.headers
     data = answer.json()["data"]
     assert data["differing_settings"] == ["models", "voting.strategy", "voting.rounds", "extra", "dataset"]
     second, first = data["experiments"]
     assert [second["id"], first["id"]] == pair[::-1]
     assert first["config"] == {"voting.strategy": "weighted", "voting.rounds": 1, "models": ["gpt-4", "claude-3"], "dataset": "mmlu"}
     assert second["config"] == {"voting.strategy": "majority_50%", "voting.rounds": True, "models": ["gpt-4"], "extra": None}
+    assert data["shared_metrics"] == [] and first["metrics"] == {} and first["runs"] == {"total": 0, "counted": 0, "completed": 0, "failed": 0}
     assert (first["name"], first["status"], first["tags"], second["status"], second["started_at"]) == ("A & B", "cancelled", ["x", "y"], "pending", None)
     stored = (await ask("GET", f"/experiments/{pair[0]}")).json()["data"]
     assert {name: first[name] for name in ("started_at", "completed_at")} == {name: stored[name] for name in ("started_at", "completed_at")}
@@ -58,14 +60,16 @@ async def test_csv(ask: Ask, pair: list[str]) -> None:
     assert list(first)[:6] == ["id", "name", "status", "started_at", "completed_at", "tags"]
     assert first["config.models"] == '["gpt-4","claude-3"]' and first["name"] == "A & B"
     assert (second["config.voting.rounds"], second["config.dataset"], second["started_at"]) == ("true", "", "")
+    assert list(first)[-3:] == ["runs.total", "runs.completed", "runs.failed"] and first["runs.total"] == "0"
 
 
 async def test_markdown(ask: Ask, pair: list[str]) -> None:
     answer = await export(ask, pair, "markdown")
     assert answer.headers["content-type"].startswith("text/markdown") and answer.headers["content-disposition"].endswith(".md")
     titles, rule, first, second = answer.text.splitlines()
-    assert titles == "| ID | Name | Status | Started | Completed | Tags | models | voting.strategy | voting.rounds | dataset | extra |"
-    assert titles.count("|") == rule.count("|") == first.count("|") == second.count("|") == 6 + 5 + 1
+    settings = "models | voting.strategy | voting.rounds | dataset | extra"
+    assert titles == f"| ID | Name | Status | Started | Completed | Tags | {settings} | Runs | Runs completed | Runs failed |"
+    assert titles.count("|") == rule.count("|") == first.count("|") == second.count("|") == 6 + 5 + 3 + 1
     assert "| A \\& B | cancelled |" in first and "| x, y |" in first and "| gpt-4, claude-3 |" in first and "| majority\\_50% |" in second
 
 
@@ -75,7 +79,7 @@ async def test_latex(ask: Ask, pair: list[str], template: str | None) -> None:
     assert answer.headers["content-type"].startswith("text/x-tex") and answer.headers["content-disposition"].endswith(".tex")
     text = answer.text
     rows = [line for line in text.splitlines() if line.endswith(r" \\")]
-    assert len(rows) == 3 and all(row.replace(r"\&", "").count("&") == 6 + 5 - 1 for row in rows)
+    assert len(rows) == 3 and all(row.replace(r"\&", "").count("&") == 6 + 5 + 3 - 1 for row in rows)
     assert rows[0].startswith("ID & Name & Status & Started & Completed & Tags & ")
     assert r" & A \& B & cancelled & " in rows[1] and pair[0].replace("_", r"\_") in rows[1] and r"majority\_50\%" in rows[2]
     published = all(part in text for part in (r"\toprule", r"\caption{Comparison of 2 experiments.}", r"\label{tab:experiment-comparison}", r"\end{table}"))
@@ -106,7 +110,7 @@ async def test_what_differs(ask: Ask, one: dict[str, Any], other: dict[str, Any]
     ids = [await created(ask, "one", one), await created(ask, "other", other)]
     assert (await export(ask, ids, "json")).json()["data"]["differing_settings"] == differing
     rows = list(csv.DictReader(io.StringIO((await export(ask, ids, "csv")).text, newline="")))
-    assert [row["name"] for row in rows] == ["one", "other"] and len(rows[0]) == 6 + len(differing)
+    assert [row["name"] for row in rows] == ["one", "other"] and len(rows[0]) == 6 + len(differing) + 3
 
 
 async def test_as_many_as_twenty(ask: Ask) -> None:
