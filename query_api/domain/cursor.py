@@ -20,4 +20,5 @@ def decode_cursor(text: str, form: type[Place]) -> Place:
     try:
         return msgspec.json.decode(urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=form)
     except (ValueError, msgspec.MsgspecError):
-        raise ValidationFailed("the cursor is not one that this list returned; start again without it") from None
+        message = "is not one that this list returned; start again without it"
+        raise ValidationFailed(f"the cursor {message}", details={"cursor": [message]}) from None

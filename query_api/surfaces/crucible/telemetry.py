@@ -139,6 +139,8 @@ _EXAMPLES: Final = {
     "events": {"value": {"data": [_EVENT], "meta": _META}},
     "groups": {"value": {"data": [{"group": "gpt-4", "value": 234.5, "count": 12}]}},
 }
+_TEXT: Final = {"type": "string"}
+_FILES: Final[dict[Form, dict[str, Any]]] = {"json": {"type": "array", "items": {"type": "object"}}}
 _POINTS: Final = {"data": [{"timestamp": "2026-01-15T10:00:00Z", "value": 234.5}, {"timestamp": "2026-01-15T11:00:00Z", "value": 198.3}]}
 
 
@@ -218,7 +220,7 @@ async def aggregate(
     responses={
         200: {
             "description": "The file.",
-            "content": {media_type.partition(";")[0]: {"schema": {"type": "string", "format": "binary"}} for media_type in MEDIA_TYPES.values()},
+            "content": {media_type.partition(";")[0]: {"schema": _FILES.get(form, _TEXT)} for form, media_type in MEDIA_TYPES.items()},
         },
         **error_responses(CRUCIBLE, *_ERRORS),
     },

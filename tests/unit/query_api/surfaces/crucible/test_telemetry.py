@@ -40,6 +40,16 @@ async def test_a_wrong_parameter_is_named(ask: Ask, path: str, field: str) -> No
     assert list(error["details"]) == [field] and error["details"][field][0] and error["message"].startswith(field)
 
 
+async def test_a_json_file_is_described_as_the_array_that_it_is(ask: Ask) -> None:
+    document = (await ask("GET", "/openapi.json", None)).json()
+    content = document["paths"]["/api/v1/telemetry/export"]["post"]["responses"]["200"]["content"]
+    assert {name: each["schema"]["type"] for name, each in content.items()} == {
+        "text/csv": "string",
+        "application/json": "array",
+        "application/x-ndjson": "string",
+    }
+
+
 async def test_the_longest_place_is_a_cursor_that_is_taken(ask: Ask) -> None:
     """An id and a name of 512 characters each, which JSON writes as twelve bytes at most."""
     answer = await ask("GET", f"{EVENTS}?cursor={encode_cursor((0, chr(1) * 512, chr(1) * 512))}")
@@ -50,7 +60,8 @@ async def test_a_cursor_of_another_list_is_refused(ask: Ask) -> None:
     beyond = encode_cursor((10**30, "id", "name"))
     for cursor in ("abc", "WyItY3JlYXRlZF9hdF91cyIsMSwxXQ", "WzFd", beyond, "%00"):
         answer = await ask("GET", f"{EVENTS}?cursor={cursor}")
-        assert answer.status_code == 422 and "cursor" in answer.json()["error"]["message"]
+        error = answer.json()["error"]
+        assert answer.status_code == 422 and "cursor" in error["message"] and error["details"]["cursor"]
 
 
 @pytest.mark.parametrize(
