@@ -43,7 +43,7 @@ class Page(NamedTuple):
         return {name: text for name, text in self.files.items() if name.endswith(".js")}
 
 
-PAGES = [Page("llm", "/v1", "text/plain")]
+PAGES = [Page("llm", "/v1", "text/plain"), Page("crucible", "/api/v1", "application/json")]
 pytestmark = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.surface)
 
 
