@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 import schemas.surfaces
 from infra.runtime.errors import MillstreamError
-from query_api.surfaces.crucible import socket
+from query_api.surfaces.crucible import pages, socket
 from query_api.surfaces.policy import FieldFault, Page, Paging, Policy, error_headers, json_response
 
 _DESCRIPTION = """
@@ -90,5 +90,5 @@ CRUCIBLE = Policy(
     render_faults=_render_faults,
     error_schema=_ERROR_SCHEMA,
     base="/api/v1",
-    beside_base=(socket.router,),
+    beside_base=(socket.router, pages.router),
 )

@@ -1,4 +1,6 @@
-/** The REST API of this surface: every operation that the page uses, and nothing else fetches. */
+/** The REST API of this surface: every operation that the page uses. */
+
+import { pages, send } from "./rest.js";
 
 const CALLS = {
   projects: "GET /projects",
@@ -40,49 +42,26 @@ export const key = {
   forget: () => sessionStorage.removeItem(KEY),
 };
 
-/** An answer that is no success. */
-export class Refused extends Error {
-  constructor(status, message) {
-    super(message);
-    this.status = status;
-  }
-}
-
 /** Calls an operation. `path` fills its address, a list in `query` repeats the parameter, null leaves it out. Throws Refused. */
-export async function call(name, { path = {}, query = {}, body, signal } = {}) {
-  const [method, template] = CALLS[name].split(" ");
-  const address = template.replace(/\{(\w+)\}/g, (_, part) => encodeURIComponent(path[part]));
-  const pairs = Object.entries(query).flatMap(([field, value]) => [value].flat().map((each) => [field, each]));
-  const asked = new URLSearchParams(pairs.filter(([, value]) => value !== null && value !== undefined && value !== ""));
-  const headers = { accept: "application/json" };
-  if (key.get()) headers.authorization = `Bearer ${key.get()}`;
-  if (body !== undefined) headers["content-type"] = "application/json";
-  const answer = await fetch(`v1${address}?${asked}`, { method, headers, body: body && JSON.stringify(body), signal });
-  const text = await answer.text();
-  if (!answer.ok) throw new Refused(answer.status, reason(text, answer.status));
-  return answer.headers.get("content-type").startsWith("multipart/") ? columns(text) : JSON.parse(text);
+export async function call(name, given = {}) {
+  const { type, text } = await send("v1", CALLS[name], given, reason, key.get() ? { authorization: `Bearer ${key.get()}` } : {});
+  return type.startsWith("multipart/") ? columns(text) : JSON.parse(text);
 }
 
-/** Every item of a list, over at most `pages` pages; `more` says whether there are others. */
-export async function all(name, given, pages = 10) {
-  const data = [];
-  let cursor = null;
-  for (let page = 0; page < pages; page += 1) {
+/** Every item of a list, over at most `most` pages; `more` says whether there are others. */
+export const all = (name, given, most = 10) =>
+  pages(async (cursor) => {
     const answer = await call(name, { ...given, query: { ...given.query, cursor } });
-    data.push(...answer.data);
-    cursor = answer.next_cursor;
-    if (!cursor) break;
-  }
-  return { data, more: Boolean(cursor) };
-}
+    return [answer.data, answer.next_cursor];
+  }, most);
 
-function reason(text, status) {
+function reason(text) {
   try {
     return JSON.parse(text)
       .detail.map((fault) => `${fault.loc.slice(1).join(".")}: ${fault.msg}`)
       .join("; ");
   } catch {
-    return text || `the server answered ${status}`;
+    return text;
   }
 }
 

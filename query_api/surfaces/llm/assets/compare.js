@@ -2,13 +2,12 @@
 
 import { all, call } from "./api.js";
 import { inDataset } from "./datasets.js";
-import { fill, h, row, svg, table } from "./dom.js";
-import { block, chip, duration, number, whole } from "./format.js";
+import { fill, h, row, table } from "./dom.js";
+import { block, chip, duration, number, signed, whole } from "./format.js";
+import { intervals } from "./intervals.js";
 import { place } from "./place.js";
 
 const PAGE = 100;
-const WIDE = 420;
-const EDGE = 20;
 
 export async function compare(shown, { dataset }) {
   const listed = await shown.attempt((signal) => all("experiments", { path: { dataset }, query: { limit: 1000 }, signal }));
@@ -82,7 +81,7 @@ function reading(compared) {
     h("h3", {}, evaluation, " ", chip(verdict)),
     h("p", {}, words),
     difference !== null &&
-      drawn(difference, [
+      intervals("difference", difference, [
         ["at any time", anytime],
         ["at the end", fixed],
       ]),
@@ -104,42 +103,6 @@ function reading(compared) {
 function said(title, { interval, p_value: p, meaning }) {
   const range = interval ? `${signed(interval[0])} to ${signed(interval[1])}` : "no interval";
   return h("li", {}, `${title}: ${range}${p === null ? "" : `, p ${p < 0.001 ? "< 0.001" : p.toFixed(3)}`}${meaning ? ` (${meaning})` : ""}`);
-}
-
-const signed = (value) => (value > 0 ? "+" : "") + number(value);
-
-/** Intervals around the difference on one axis that shows zero. */
-function drawn(difference, readings) {
-  const known = readings.filter(([, each]) => each.interval);
-  const ends = [0, difference, ...known.flatMap(([, each]) => each.interval)];
-  const [low, high] = [Math.min(...ends), Math.max(...ends)];
-  const x = (value) => EDGE + ((WIDE - 2 * EDGE) * (value - low)) / (high - low || 1);
-  const tall = 26 * known.length + 30;
-  const bars = known.map(
-    (
-      [
-        name,
-        {
-          interval: [from, to],
-        },
-      ],
-      at,
-    ) => {
-      const y = 20 + 26 * at;
-      return [
-        svg("line", { x1: x(from), x2: x(to), y1: y, y2: y, class: "interval" }),
-        svg("circle", { cx: x(difference), cy: y, r: 4, class: "point" }),
-        svg("text", { x: x(from), y: y - 6 }, name),
-      ];
-    },
-  );
-  return svg(
-    "svg",
-    { viewBox: `0 0 ${WIDE} ${tall}`, class: "intervals", role: "img", "aria-label": `difference ${signed(difference)} with its intervals` },
-    svg("line", { x1: x(0), x2: x(0), y1: 4, y2: tall - 16, class: "zero" }),
-    svg("text", { x: x(0), y: tall - 4, "text-anchor": "middle" }, "0"),
-    bars,
-  );
 }
 
 function line(item, alone, chosen, baseline) {

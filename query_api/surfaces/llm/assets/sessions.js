@@ -3,9 +3,10 @@
 import { all, call } from "./api.js";
 import { annotations } from "./annotations.js";
 import { fill, h, row, table } from "./dom.js";
-import { block, duration, instant, status, when, whole } from "./format.js";
+import { block, duration, instant, when, whole } from "./format.js";
 import { place } from "./place.js";
 import { inProject, projectLink } from "./project.js";
+import { status } from "./span_format.js";
 import { rootsOf } from "./traces.js";
 
 export async function sessions(shown, { project }) {

@@ -3,9 +3,10 @@
 import { all } from "./api.js";
 import { annotations, one } from "./annotations.js";
 import { TOKENS, below, cost, documents, listed, messages } from "./attributes.js";
-import { h } from "./dom.js";
-import { block, chip, duration, kind, latency, money, number, pretty, status, when, whole } from "./format.js";
+import { facts, h } from "./dom.js";
+import { block, chip, duration, money, number, pretty, when, whole } from "./format.js";
 import { place } from "./place.js";
+import { kind, latency, status } from "./span_format.js";
 
 const IMAGE = /^data:image\/(?:png|jpeg|gif|webp);base64,/;
 const DOCUMENTS = [
@@ -32,7 +33,7 @@ export function detail(shown, project, span, price) {
   if (hasDocuments) shown.attempt((signal) => judged(project, span, ofDocuments, signal));
   return [
     h("h3", { class: "name" }, status(span), " ", kind(span.span_kind), " ", span.name || "(no name)"),
-    facts(project, span, price),
+    inShort(project, span, price),
     many("Exceptions", span.events.filter((event) => event.name === "exception").map(exception), true),
     value("Input", attributes, "input"),
     value("Output", attributes, "output"),
@@ -75,7 +76,7 @@ const pairs = (entries) =>
     entries.map(([name, item]) => [h("dt", { class: "mono" }, name), h("dd", {}, block(item))]),
   );
 
-function facts(project, span, price) {
+function inShort(project, span, price) {
   const { attributes } = span;
   const amount = cost(span, price?.units);
   const session = attributes["session.id"];
@@ -98,11 +99,7 @@ function facts(project, span, price) {
     ["Tags", [attributes["tag.tags"] ?? []].flat().join(", ")],
     ["Ids", h("span", { class: "mono" }, `${span.context.trace_id} ${span.context.span_id}`)],
   ];
-  return h(
-    "dl",
-    { class: "facts" },
-    entries.filter(([, item]) => item).map(([name, item]) => h("div", {}, h("dt", {}, name), h("dd", {}, item))),
-  );
+  return facts(entries);
 }
 
 function message({ role, name, texts, images, calls, answers }) {

@@ -3,10 +3,11 @@
 import { all, call } from "./api.js";
 import { cost, tokens } from "./attributes.js";
 import { fill, h } from "./dom.js";
-import { duration, instant, kind, latency, money, status, when, whole } from "./format.js";
+import { duration, instant, money, when, whole } from "./format.js";
 import { place } from "./place.js";
 import { projectLink } from "./project.js";
 import { detail } from "./span.js";
+import { kind, latency, status } from "./span_format.js";
 import { treeOf } from "./tree.js";
 
 const PAGES = 10;

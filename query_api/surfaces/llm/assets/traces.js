@@ -3,9 +3,10 @@
 import { call } from "./api.js";
 import { tokens } from "./attributes.js";
 import { fill, h, row, table } from "./dom.js";
-import { brief, duration, instant, kind, status, when, whole } from "./format.js";
+import { brief, duration, instant, when, whole } from "./format.js";
 import { place } from "./place.js";
 import { inProject } from "./project.js";
+import { kind, status } from "./span_format.js";
 
 const PAGE = 50;
 const MOST = 1000;

@@ -21,7 +21,12 @@ function filled(element, given, children) {
 
 const kept = new WeakMap();
 
-/** Makes `container` hold one element for each item, in order. An element whose item did not change stays, with its focus and selection. */
+const FOCUSABLE = "a[href], button, input, select";
+
+/**
+ * Makes `container` hold one element for each item, in order. An element whose item did not change stays, with its focus and selection; of one that is made
+ * anew, what stands where the focus was gets it.
+ */
 export function fill(container, items, key, make) {
   const before = kept.get(container) ?? new Map();
   const after = new Map();
@@ -31,11 +36,15 @@ export function fill(container, items, key, make) {
     after.set(key(item), old?.signature === signature ? old : { signature, element: make(item) });
   }
   kept.set(container, after);
+  const focused = [...before].find(([, { element }]) => element.contains(document.activeElement));
+  const at = focused && [...focused[1].element.querySelectorAll(FOCUSABLE)].indexOf(document.activeElement);
   const wanted = [...after.values()].map((each) => each.element);
   for (const child of [...container.children]) if (!wanted.includes(child)) child.remove();
   wanted.forEach((element, at) => {
     if (container.children[at] !== element) container.insertBefore(element, container.children[at] ?? null);
   });
+  const anew = focused && after.get(focused[0])?.element;
+  if (anew && anew !== focused[1].element) anew.querySelectorAll(FOCUSABLE)[at]?.focus();
 }
 
 /** A table with named columns; those in `numbers` are aligned to the right. `body` is where its rows go. */
@@ -51,4 +60,12 @@ export const row = (...cells) =>
     "tr",
     {},
     cells.map((cell) => (Array.isArray(cell) ? h("td", { class: cell[1] }, cell[0]) : h("td", {}, cell))),
+  );
+
+/** What is known of something: `[name, value]`, those whose value is empty left out. */
+export const facts = (pairs) =>
+  h(
+    "dl",
+    { class: "facts" },
+    pairs.filter(([, value]) => value).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
   );

@@ -9,6 +9,8 @@ export const whole = (count) => (count === null || count === undefined ? "" : co
 
 export const number = (value) => (Number.isInteger(value) ? value.toLocaleString() : String(+value.toPrecision(4)));
 
+export const signed = (value) => (value > 0 ? "+" : "") + number(value);
+
 export function money(amount, currency) {
   if (amount === null || amount === undefined) return "";
   const digits = amount !== 0 && Math.abs(amount) < 0.01 ? 6 : 2;
@@ -71,20 +73,4 @@ export function block(value) {
   return h("div", {}, content, more);
 }
 
-export const kind = (name) => h("span", { class: "kind", "data-kind": name }, name);
-
 export const chip = (...content) => h("span", { class: "chip" }, ...content);
-
-/** How a span ended, in words and color. */
-export function status(span) {
-  const [word, look] = !span.end_time
-    ? ["running", "warn"]
-    : span.status_code === "ERROR"
-      ? ["error", "bad"]
-      : span.status_code === "OK"
-        ? ["ok", "good"]
-        : ["ended", ""];
-  return h("i", { class: `dot ${look}`, role: "img", "aria-label": word, title: word });
-}
-
-export const latency = (span) => (span.end_time ? instant(span.end_time) - instant(span.start_time) : null);

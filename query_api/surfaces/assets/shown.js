@@ -8,6 +8,8 @@ let live = true;
 export class Shown {
   #ended = new AbortController();
   #fail;
+  #nudged = false;
+  #wake = () => {};
 
   /** `fail` is told what went wrong, and null when it went well again. */
   constructor(main, query, fail) {
@@ -36,6 +38,13 @@ export class Shown {
     );
   }
 
+  /** Gives it another title. */
+  title(text) {
+    if (this.signal.aborted) return;
+    document.title = `${text} · Millstream`;
+    this.main.querySelector(".title").textContent = text;
+  }
+
   /** Does something once; what goes wrong is shown. */
   async attempt(work) {
     try {
@@ -48,19 +57,32 @@ export class Shown {
     }
   }
 
-  /** Does something now, and again that many seconds after it was done, while the page is seen and live. */
-  async follow(seconds, work) {
+  /**
+   * Does something now, and again that many seconds after it was done, while the page is seen and live. After a nudge it is done sooner, but not within
+   * `least` seconds.
+   */
+  async follow(seconds, work, least = seconds) {
     await this.attempt(work);
     while (!this.signal.aborted) {
-      await this.#pause(seconds);
+      await this.#pause(least);
+      if (!this.#nudged) await this.#pause(seconds - least, true);
+      this.#nudged = false;
       if (live && !document.hidden && !this.signal.aborted) await this.attempt(work);
     }
   }
 
-  #pause(seconds) {
+  /** Says that what is followed has changed. */
+  nudge() {
+    this.#nudged = true;
+    this.#wake();
+  }
+
+  #pause(seconds, early = false) {
     return new Promise((done) => {
       const timer = setTimeout(done, seconds * 1000);
-      this.signal.addEventListener("abort", () => (clearTimeout(timer), done()), { once: true });
+      const end = () => (clearTimeout(timer), done());
+      if (early) this.#wake = end;
+      this.signal.addEventListener("abort", end, { once: true });
     });
   }
 }
