@@ -126,9 +126,15 @@ def _why_unreadable(problem: BaseException | None) -> str:
 
 
 def _methods(app: FastAPI, request: Request) -> list[str]:
-    """Every method that the path of a request takes, whichever router has it; the framework names those of its first route only."""
-    scopes = {method: {**request.scope, "method": method} for method in _METHODS}
-    return [method for method, scope in scopes.items() if any(route.matches(scope)[0] is Match.FULL for route in app.routes)]
+    """Every method that the path of a request takes, whichever router has it; the framework names those of its first route only. A path that fits a
+    template beside its own takes what its own does."""
+
+    def named(method: str, whole: Match) -> set[str] | None:
+        scopes = (route.matches({**request.scope, "method": method}) for route in app.routes)
+        return next((set(scope.get("path_params", ())) for match, scope in scopes if match in (whole, Match.FULL)), None)
+
+    own = named(request.method, Match.PARTIAL)
+    return [method for method in _METHODS if named(method, Match.FULL) == own]
 
 
 def error_responses(policy: Policy, *codes: str) -> dict[int | str, dict[str, Any]]:
