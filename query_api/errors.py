@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match
+from starlette.routing import Match, compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from infra.runtime.errors import KINDS, InvalidArgument, MillstreamError, NotFound, TooLarge
@@ -128,13 +128,14 @@ def _why_unreadable(problem: BaseException | None) -> str:
 def _methods(app: FastAPI, request: Request) -> list[str]:
     """Every method that the path of a request takes, whichever router has it; the framework names those of its first route only. A path that fits a
     template beside its own takes what its own does."""
-
-    def named(method: str, whole: Match) -> set[str] | None:
-        scopes = (route.matches({**request.scope, "method": method}) for route in app.routes)
-        return next((set(scope.get("path_params", ())) for match, scope in scopes if match in (whole, Match.FULL)), None)
-
-    own = named(request.method, Match.PARTIAL)
-    return [method for method in _METHODS if named(method, Match.FULL) == own]
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    fitting = [template for template in app.openapi()["paths"] if compile_path(template)[0].match(path)]
+    if fitting:
+        operations = app.openapi()["paths"][min(fitting, key=lambda template: template.count("{"))]
+        return [method for method in _METHODS if method.lower() in operations]
+    # What is in no document, or has slashes in a parameter.
+    router = next(route for route in app.routes if route.matches(request.scope)[0] is not Match.NONE)
+    return [method for method in _METHODS if router.matches({**request.scope, "method": method})[0] is Match.FULL]
 
 
 def error_responses(policy: Policy, *codes: str) -> dict[int | str, dict[str, Any]]:
