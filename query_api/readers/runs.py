@@ -3,12 +3,13 @@
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, NamedTuple
 
 from msgspec import Meta
 
+from query_api.readers.batches import batches
 from query_api.readers.rows import Rows, integer
 from schemas.run_sql import EPOCH, IS_CHECKPOINT, NO_METRICS, STEP
 
@@ -42,7 +43,7 @@ FROM run_events FINAL WHERE tenant = {{tenant:String}} AND run_id IN {{runs:Arra
 
 
 _IDS_AT_ONCE: Final = 24_000
-"""Bytes of ids that one statement names."""
+"""Bytes of ids that one statement names: a parameter also where all of their characters are escaped."""
 
 
 class RunPlace(NamedTuple):
@@ -123,7 +124,7 @@ class RunReader:
     async def runs(self, tenant: str, run_ids: Sequence[str]) -> dict[str, Run]:
         """These runs with their metrics, by id; none for ids that no event named."""
         found: dict[str, Run] = {}
-        for part in _parts(run_ids):
+        for part in batches(run_ids, _IDS_AT_ONCE):
             params = {"tenant": tenant, "runs": part}
             states = await self._rows.query(_STATE, params)
             found |= {row["run_id"]: _run(row) for row in states}
@@ -137,25 +138,10 @@ class RunReader:
     async def checkpoints(self, tenant: str, run_ids: Sequence[str]) -> dict[str, list[Checkpoint]]:
         """The checkpoints of each of these runs, the oldest first."""
         found: dict[str, list[Checkpoint]] = defaultdict(list)
-        for part in _parts(run_ids):
+        for part in batches(run_ids, _IDS_AT_ONCE):
             for row in await self._rows.query(_CHECKPOINTS, {"tenant": tenant, "runs": part}):
                 found[row["run_id"]].append(_checkpoint(row))
         return found
-
-
-def _parts(run_ids: Sequence[str]) -> Iterator[list[str]]:
-    """The ids in as many lists as it takes for each to be a parameter of a statement, also where all of its characters are escaped."""
-    part: list[str] = []
-    size = 0
-    for id in run_ids:
-        length = len(id.encode())
-        if part and size + length > _IDS_AT_ONCE:
-            yield part
-            part, size = [], 0
-        part.append(id)
-        size += length
-    if part:
-        yield part
 
 
 def _conditions(tenant: str, wanted: RunFilter) -> tuple[str, list[str], dict[str, Any]]:

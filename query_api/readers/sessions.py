@@ -1,10 +1,11 @@
 """Which sessions a project has, in the order in which they began."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Final, NamedTuple
 
 from msgspec import Meta
 
+from query_api.readers.batches import batches
 from query_api.readers.rows import Rows, integer
 
 # The first of many starts: the sessions on a page are mostly among theirs. Adding up every session of a project takes longer the more there are.
@@ -34,7 +35,7 @@ _BEHIND: Final = "(began_ns, session_id) {side} ({{after_ns:Int64}}, {{after_ses
 _REACHED: Final = "began {side}= fromUnixTimestamp64Nano({{after_ns:Int64}}, 'UTC')"
 _WINDOWS: Final = (4, 32)
 """Starts looked at for each session wanted, before all are: a session has as many as blocks named it, until they are merged."""
-_NAMED_CHARS: Final = 30_000
+_NAMED_BYTES: Final = 30_000
 """Of the ids in one statement."""
 
 
@@ -77,24 +78,10 @@ class SessionReader:
     async def _first(self, sessions: Collection[str], params: Mapping[str, Any]) -> list[SessionPlace]:
         """When each of these began."""
         found: list[SessionPlace] = []
-        for named in _batches(sorted(sessions), _NAMED_CHARS):
+        for named in batches(sorted(sessions), _NAMED_BYTES):
             found += _places(await self._rows.query(_FIRST, {**params, "sessions": named}))
         return found
 
 
 def _places(rows: Sequence[Mapping[str, Any]]) -> list[SessionPlace]:
     return [SessionPlace(integer(row["began_ns"]), row["session_id"]) for row in rows]
-
-
-def _batches(texts: Sequence[str], most: int) -> Iterator[list[str]]:
-    """The texts in lists of so many characters at most, or of one text that has more."""
-    batch: list[str] = []
-    size = 0
-    for text in texts:
-        if batch and size + len(text) > most:
-            yield batch
-            batch, size = [], 0
-        batch.append(text)
-        size += len(text)
-    if batch:
-        yield batch
