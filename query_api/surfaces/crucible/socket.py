@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Final
 
 from fastapi import APIRouter, WebSocket
-from starlette.websockets import WebSocketDisconnect
 
 import schemas.surfaces
 from infra.runtime.errors import MillstreamError, Unauthenticated
@@ -14,41 +13,15 @@ from query_api.access import Caller
 from query_api.dependencies import SharedParts
 from query_api.live.channel_socket import ChannelSocket
 from query_api.live.channel_wire import Serializer
-from query_api.live.session import Gone
 from query_api.metrics import LIVE_CLIENTS
 from query_api.parts import Parts
+from query_api.surfaces.client_socket import ClientSocket
 
 router = APIRouter(tags=["socket"])
 
 _PROTOCOL: Final = "phoenix"
 _TOKEN: Final = "base64url.bearer.phx."  # noqa: S105
 """What the client puts before its token where a browser lets it send no header."""
-
-
-class _Wire:
-    """Starlette's WebSocket as the connection wants it."""
-
-    def __init__(self, websocket: WebSocket) -> None:
-        self._websocket = websocket
-
-    async def receive(self) -> str | bytes:
-        message = await self._websocket.receive()
-        if message["type"] == "websocket.disconnect":
-            raise Gone
-        text = message.get("text")
-        return text if isinstance(text, str) else bytes(message.get("bytes") or b"")
-
-    async def send_text(self, data: str) -> None:
-        try:
-            await self._websocket.send_text(data)
-        except (WebSocketDisconnect, RuntimeError, OSError):
-            raise Gone from None
-
-    async def close(self, code: int, reason: str) -> None:
-        try:
-            await self._websocket.close(code, reason)
-        except (WebSocketDisconnect, RuntimeError, OSError):
-            raise Gone from None
 
 
 @router.websocket("/socket/websocket")
@@ -65,7 +38,7 @@ async def channels(websocket: WebSocket, parts: SharedParts) -> None:
     await websocket.accept(_PROTOCOL if _PROTOCOL in offered else None)
     LIVE_CLIENTS.inc()
     try:
-        await ChannelSocket(_Wire(websocket), serializer, parts.channels, caller, admit).run()
+        await ChannelSocket(ClientSocket(websocket), serializer, parts.channels, caller, admit).run()
     finally:
         LIVE_CLIENTS.dec()
 

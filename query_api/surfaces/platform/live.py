@@ -4,9 +4,8 @@ from typing import Any
 
 from fastapi import APIRouter, WebSocket
 from starlette.responses import Response
-from starlette.websockets import WebSocketDisconnect
 
-from infra.runtime.errors import KINDS, InvalidArgument, MillstreamError
+from infra.runtime.errors import KINDS, MillstreamError
 from query_api.access import Caller, key_text
 from query_api.dependencies import SharedParts
 from query_api.live.messages import encode_error
@@ -14,6 +13,7 @@ from query_api.live.session import Gone, Session
 from query_api.metrics import LIVE_CLIENTS, LIVE_COALESCED
 from query_api.parts import Parts
 from query_api.readers.windows import WindowReader
+from query_api.surfaces.client_socket import ClientSocket
 from query_api.surfaces.policy import json_response
 
 router = APIRouter(tags=["live"])
@@ -52,39 +52,11 @@ async def describe() -> Response:
     return json_response(PROTOCOL)
 
 
-class _Socket:
-    """Starlette's WebSocket as the session wants it."""
-
-    def __init__(self, websocket: WebSocket) -> None:
-        self._websocket = websocket
-
-    async def receive_text(self) -> str:
-        message = await self._websocket.receive()
-        if message["type"] == "websocket.disconnect":
-            raise Gone
-        text = message.get("text")
-        if not isinstance(text, str):
-            raise InvalidArgument("messages are text, one JSON object each")
-        return text
-
-    async def send_text(self, data: str) -> None:
-        try:
-            await self._websocket.send_text(data)
-        except (WebSocketDisconnect, RuntimeError, OSError):
-            raise Gone from None
-
-    async def close(self, code: int, reason: str) -> None:
-        try:
-            await self._websocket.close(code, reason)
-        except (WebSocketDisconnect, RuntimeError, OSError):
-            raise Gone from None
-
-
 @router.websocket("/live")
 async def live(websocket: WebSocket, parts: SharedParts) -> None:
     # Accepted before the key is looked at, because a refused upgrade cannot tell a browser why.
     await websocket.accept()
-    socket = _Socket(websocket)
+    socket = ClientSocket(websocket)
     try:
         caller = _caller(websocket, parts)
     except MillstreamError as error:
