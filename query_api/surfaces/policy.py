@@ -114,6 +114,13 @@ def list_response(policy: Policy, page: Page) -> Response:
     return json_response(policy.envelope(page), watermark=page.watermark)
 
 
+def error_object(**more: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`content` for OpenAPI of errors that are `{"error": {"code", "message", "details"}}`, with `more` fields in the inner object by their schemas."""
+    fields = {"code": {"type": "string"}, "message": {"type": "string"}, **more, "details": {"type": "object"}}
+    error = {"type": "object", "required": list(fields), "properties": fields}
+    return {"application/json": {"schema": {"type": "object", "required": ["error"], "properties": {"error": error}}}}
+
+
 def error_headers(error: MillstreamError) -> dict[str, str]:
     """Headers every surface sends with an error: when to come back, how to authenticate, and how far a late read got."""
     headers = {}

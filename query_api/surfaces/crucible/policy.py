@@ -8,7 +8,7 @@ from starlette.responses import Response
 import schemas.surfaces
 from infra.runtime.errors import MillstreamError
 from query_api.surfaces.crucible import pages, socket
-from query_api.surfaces.policy import FieldFault, Page, Paging, Policy, error_headers, json_response
+from query_api.surfaces.policy import FieldFault, Page, Paging, Policy, error_headers, error_object, json_response
 
 _DESCRIPTION = """
 Machine-learning experiments, their runs and telemetry, models and statistical results. Also served at the root of port 4000.
@@ -64,22 +64,6 @@ _ABSENT = ("missing", "blank")
 WRAPPERS = ("experiment", "model", "test")
 """Names under which bodies wrap what they are about."""
 
-_ERROR_SCHEMA = {
-    "application/json": {
-        "schema": {
-            "type": "object",
-            "required": ["error"],
-            "properties": {
-                "error": {
-                    "type": "object",
-                    "required": ["code", "message", "details"],
-                    "properties": {"code": {"type": "string"}, "message": {"type": "string"}, "details": {"type": "object"}},
-                }
-            },
-        }
-    }
-}
-
 CRUCIBLE = Policy(
     surface=schemas.surfaces.CRUCIBLE,
     title="Millstream crucible",
@@ -88,7 +72,7 @@ CRUCIBLE = Policy(
     envelope=_envelope,
     render_error=_render_error,
     render_faults=_render_faults,
-    error_schema=_ERROR_SCHEMA,
+    error_schema=error_object(),
     base="/api/v1",
     beside_base=(socket.router, pages.router),
 )

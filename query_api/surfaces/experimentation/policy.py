@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 import schemas.surfaces
 from infra.runtime.errors import MillstreamError
-from query_api.surfaces.policy import FieldFault, Page, Paging, Policy, error_headers, json_response, named_faults
+from query_api.surfaces.policy import FieldFault, Page, Paging, Policy, error_headers, error_object, json_response, named_faults
 
 _DESCRIPTION = """
 Experiments, feature flags, assignments and events. Also served at the root of port 8000.
@@ -32,22 +32,6 @@ def _render_faults(faults: Sequence[FieldFault]) -> Response:
     return _render_error(named_faults(faults))
 
 
-_ERROR_SCHEMA = {
-    "application/json": {
-        "schema": {
-            "type": "object",
-            "required": ["error"],
-            "properties": {
-                "error": {
-                    "type": "object",
-                    "required": ["code", "message", "details"],
-                    "properties": {"code": {"type": "string"}, "message": {"type": "string"}, "details": {"type": "object"}},
-                }
-            },
-        }
-    }
-}
-
 EXPERIMENTATION = Policy(
     surface=schemas.surfaces.EXPERIMENTATION,
     title="Millstream experimentation",
@@ -56,6 +40,6 @@ EXPERIMENTATION = Policy(
     envelope=_envelope,
     render_error=_render_error,
     render_faults=_render_faults,
-    error_schema=_ERROR_SCHEMA,
+    error_schema=error_object(),
     base="/api/v1",
 )

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 import schemas.surfaces
 from infra.runtime.errors import MillstreamError
-from query_api.surfaces.policy import FieldFault, Page, Paging, Policy, error_headers, json_response, named_faults
+from query_api.surfaces.policy import FieldFault, Page, Paging, Policy, error_headers, error_object, json_response, named_faults
 from schemas.position import encode
 
 _DESCRIPTION = """
@@ -39,27 +39,6 @@ def _render_faults(faults: Sequence[FieldFault]) -> Response:
     return _render_error(named_faults(faults))
 
 
-_ERROR_SCHEMA = {
-    "application/json": {
-        "schema": {
-            "type": "object",
-            "required": ["error"],
-            "properties": {
-                "error": {
-                    "type": "object",
-                    "required": ["code", "message", "retryable", "details"],
-                    "properties": {
-                        "code": {"type": "string"},
-                        "message": {"type": "string"},
-                        "retryable": {"type": "boolean"},
-                        "details": {"type": "object"},
-                    },
-                }
-            },
-        }
-    }
-}
-
 PLATFORM = Policy(
     surface=schemas.surfaces.PLATFORM,
     title="Millstream platform",
@@ -68,5 +47,5 @@ PLATFORM = Policy(
     envelope=_envelope,
     render_error=_render_error,
     render_faults=_render_faults,
-    error_schema=_ERROR_SCHEMA,
+    error_schema=error_object(retryable={"type": "boolean"}),
 )
