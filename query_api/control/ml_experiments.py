@@ -1,7 +1,7 @@
 """The experiments of the crucible surface, by id."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Select, delete, insert, select, update
@@ -43,7 +43,6 @@ class MlExperimentFilter(NamedTuple):
 
 _COLUMNS = [MlExperimentRow.__table__.c[name] for name in MlExperiment._fields]
 _JSON = ("config", "tags")
-_LATELY = 1_000
 
 
 class MlExperimentStore:
@@ -104,15 +103,6 @@ class MlExperimentStore:
             line = AuditEntry(tenant, actor, "ml_experiment.deleted", "ml_experiment", id, {"name": name}, {})
             await add_entries(connection, [line], self._clock.now_us())
             return True
-
-    async def changed_lately(self, tenant: str, ids: Collection[str] | None) -> list[MlExperiment]:
-        """These experiments; for None those that changed last, at most so many as a look at them is quick."""
-        query = select(*_COLUMNS).where(MlExperimentRow.tenant == tenant)
-        if ids is not None:
-            query = query.where(MlExperimentRow.id.in_(ids))
-        async with reading(self._engine) as connection:
-            rows = await connection.execute(query.order_by(MlExperimentRow.updated_at_us.desc()).limit(_LATELY))
-            return [_experiment(row) for row in rows.mappings()]
 
     async def counts(self, tenant: str, since_us: int) -> tuple[int, int]:
         """How many run or are paused, and how many were completed since then."""

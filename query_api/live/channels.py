@@ -39,7 +39,7 @@ class ExperimentChannel:
     def __init__(self, push: Push, experiment: MlExperiment, clock: Clock) -> None:
         """`experiment` is what the client can know from reading it; it is told of what differs from that. Of runs it is told from `begin` on."""
         self.tenant = experiment.tenant
-        self.experiment: str | None = experiment.id
+        self.experiment = experiment.id
         self._push = push
         self._clock = clock
         self._status = experiment.status
@@ -55,12 +55,11 @@ class ExperimentChannel:
     def handle(self, event: str, payload: dict[str, Any]) -> Answer:
         raise InvalidArgument(f"an experiment takes no event {event[:100]}")
 
-    def changed(self, experiments: list[MlExperiment]) -> None:
-        for experiment in experiments:
-            if experiment.status != self._status:
-                self._status = experiment.status
-                times = {"started_at": instant(experiment.started_at_us), "completed_at": instant(experiment.completed_at_us)}
-                self._push("status_changed", {"status": experiment.status, **times})
+    def changed(self, experiment: MlExperiment) -> None:
+        if experiment.status != self._status:
+            self._status = experiment.status
+            times = {"started_at": instant(experiment.started_at_us), "completed_at": instant(experiment.completed_at_us)}
+            self._push("status_changed", {"status": experiment.status, **times})
 
     def events(self, events: Sequence[TelemetryEvent], skipped: int) -> None:
         """Nothing: runs say what telemetry comes to."""

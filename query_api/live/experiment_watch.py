@@ -19,11 +19,10 @@ class StateListener(Protocol):
     """Who is told. Nothing in it may block."""
 
     tenant: str
-    experiment: str | None
-    """None for every experiment of the tenant."""
+    experiment: str
 
-    def changed(self, experiments: list[MlExperiment]) -> None:
-        """What was committed may have changed these; they are as they are now."""
+    def changed(self, experiment: MlExperiment) -> None:
+        """What was committed may have changed the experiment; this is how it is now."""
         ...
 
 
@@ -69,9 +68,9 @@ class ExperimentWatch:
         for listener in self._listeners:
             listeners[listener.tenant].append(listener)
         for tenant, of_tenant in listeners.items():
-            wanted = None if any(each.experiment is None for each in of_tenant) else {each.experiment for each in of_tenant if each.experiment}
-            found = await self._store.changed_lately(tenant, wanted)
+            found = await self._store.of_ids(tenant, list({each.experiment for each in of_tenant}))
             for listener in of_tenant:
-                listener.changed([each for each in found if listener.experiment in (None, each.id)])
+                if listener.experiment in found:
+                    listener.changed(found[listener.experiment])
         # Only now: for what was committed or who came while this looked it looks again.
         self._seen = state

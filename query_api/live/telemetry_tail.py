@@ -37,8 +37,12 @@ class Listener(Protocol):
     """Who is told. Nothing in it may block."""
 
     tenant: str
-    experiment: str | None
-    """Only what belongs to this experiment; None for everything of the tenant."""
+
+    @property
+    def experiment(self) -> str | None:
+        """Only what belongs to this experiment; None for everything of the tenant."""
+        ...
+
     types: frozenset[str] | None
     """Types of events that it wants, each a name or the end of names from a dot on; None for all, empty for none."""
     wants_runs: bool
