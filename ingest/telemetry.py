@@ -1,6 +1,5 @@
 """Crucible telemetry: from a JSON body to columns and blocks."""
 
-import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -53,8 +52,6 @@ _item = msgspec.json.Decoder(TelemetryIn)
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _value = msgspec.json.Decoder()
 _NULL: Final = msgspec.Raw(b"null")
-_MANY_DIGITS: Final = re.compile(rb"\d{309}")
-"""An integer needs so many to be beyond a double."""
 _SHAPES: Final = bytes.maketrans(b"123456789E", b"000000000e")
 _BEYOND: Final = (b"0e000", b"0e+000", b"0" * 309)
 """What a number beyond a double has one of, where every digit is a nought. To look for them is ten times as fast as a regular expression."""
@@ -94,8 +91,7 @@ def decode(body: bytes, received: Received, settings: IngestSettings) -> Telemet
         events = _batch.decode(body).events
         json_rows.check_rows(len(events), settings)
         json_rows.check_nesting(body, 2 * len(events), settings.max_nesting)
-        shapes = body.translate(_SHAPES)
-        if not any(shape in shapes for shape in _BEYOND):
+        if not _may_be_beyond(body):
             return TelemetryRows(_columns([_looked_at(event) for event in events], None, received, settings), [])
     except (msgspec.MsgspecError, RecursionError, ValidationFailed):
         pass  # one by one, the item at fault is found and named
@@ -148,9 +144,15 @@ def _object(raw: msgspec.Raw, field: str) -> dict[str, Any]:
         value: dict[str, Any] = _value.decode(text)
     except msgspec.ValidationError as error:
         raise _beyond_a_double(field) from error
-    if len(text) > sys.float_info.max_10_exp and _MANY_DIGITS.search(text) and not _fits(value):
+    if _may_be_beyond(text) and not _fits(value):
         raise _beyond_a_double(field)
     return value
+
+
+def _may_be_beyond(text: bytes) -> bool:
+    """False where no number is beyond a double."""
+    shapes = text.translate(_SHAPES)
+    return any(shape in shapes for shape in _BEYOND)
 
 
 def _beyond_a_double(field: str) -> ValidationFailed:
